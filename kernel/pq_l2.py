@@ -1,0 +1,106 @@
+"""The kernel under experiment: asymmetric L2 search over product-quantized vectors.
+
+This is the one file to edit. It may import numpy, numba, llvmlite, math, typing, functools, dataclasses, __future__
+and `PqShape`; nothing else. `program.md` says how the experiment runs.
+
+Asymmetric distance computation (ADC): a vector is stored as M one-byte codes, each the index of a centroid. For a
+query, `distance_table` holds the squared L2 distance of each of its M sub-vectors to each of the K centroids, and the
+distance to a stored vector is the sum of M table entries, one per code.
+
+The baseline has the shape of Lance's own scan: codes transposed, one pass over all vectors per sub-vector, then a
+bounded heap. It sums in the reference's order (over d, then over m, in float32), so it agrees with it bit for bit; a
+kernel that sums in another order may miss the tolerance where distances are large.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from pytest_lance_ar import PqShape
+
+
+@njit
+def fill_table(query, codebook, out):
+    """out[m, k] = squared L2 distance of sub-vector m of the query to centroid k of sub-space m."""
+    num_sub_vectors, num_centroids, dsub = codebook.shape
+    for m in range(num_sub_vectors):
+        for k in range(num_centroids):
+            total = np.float32(0.0)
+            for d in range(dsub):
+                difference = query[m * dsub + d] - codebook[m, k, d]
+                total += difference * difference
+            out[m, k] = total
+
+
+@njit
+def scan(table, codes_t, distances):
+    """distances[n] = sum over m of table[m, codes_t[m, n]]. codes_t is transposed: (M, N)."""
+    distances[:] = np.float32(0.0)
+    for m in range(codes_t.shape[0]):
+        entries = table[m]
+        column = codes_t[m]
+        for n in range(column.shape[0]):
+            distances[n] += entries[column[n]]
+
+
+@njit
+def sift_down(heap_distances, heap_ids, size):
+    """Restore the max-heap after its root was replaced."""
+    parent = 0
+    while True:
+        child = 2 * parent + 1
+        if child >= size:
+            return
+        if child + 1 < size and heap_distances[child + 1] > heap_distances[child]:
+            child += 1
+        if heap_distances[parent] >= heap_distances[child]:
+            return
+        heap_distances[parent], heap_distances[child] = heap_distances[child], heap_distances[parent]
+        heap_ids[parent], heap_ids[child] = heap_ids[child], heap_ids[parent]
+        parent = child
+
+
+@njit
+def nearest(distances, k):
+    """The k smallest distances and their positions, ascending: a max-heap of k, then sorted by emptying it."""
+    ids = np.empty(k, np.int64)
+    best = np.empty(k, np.float32)
+    ids[:] = -1
+    best[:] = np.inf
+    for n in range(distances.shape[0]):
+        if distances[n] < best[0]:
+            best[0] = distances[n]
+            ids[0] = n
+            sift_down(best, ids, k)
+    for size in range(k - 1, 0, -1):
+        best[0], best[size] = best[size], best[0]
+        ids[0], ids[size] = ids[size], ids[0]
+        sift_down(best, ids, size)
+    return ids, best
+
+
+class PqKernel:
+    """Answers top-k queries over packed codes."""
+
+    def __init__(self, shape: PqShape, codebook: NDArray[np.float32]) -> None:
+        self.shape = shape
+        self.codebook = codebook
+
+    def pack_codes(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 (N, M) -> uint8 (M, N): each sub-vector's codes in one run. Not timed; whatever helps may be done here."""
+        return np.ascontiguousarray(codes.T)
+
+    def distance_table(self, query: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+        """Fill out, float32 (M, K), for one query, float32 (dim,). Timed."""
+        fill_table(query, self.codebook, out)
+
+    def probe_top_k(
+        self, table: NDArray[np.float32], codes: NDArray[np.uint8], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The min(k, N) nearest: ids int64 and distances float32, ascending. `codes` is what pack_codes returned. Timed."""
+        count = codes.shape[1]
+        distances = np.empty(count, np.float32)
+        scan(table, codes, distances)
+        return nearest(distances, min(k, count))

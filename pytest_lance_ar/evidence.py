@@ -1,0 +1,166 @@
+"""What a trial found out: frozen facts, from which the verdict is computed. No judgement here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first element of an answer that does not match the reference."""
+
+    what: str
+    index: tuple[int, ...]
+    expected: str
+    got: str
+    abs_error: float | None = None
+    ulps: int | None = None
+    rounding_only: bool = False
+
+    def __str__(self) -> str:
+        place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
+        text = f"{self.what}{place}: expected {self.expected}, got {self.got}"
+        if self.abs_error is not None:
+            text += f", abs error {self.abs_error:.6g}"
+        if self.ulps is not None:
+            text += f", {self.ulps} ulps"
+        return text
+
+
+class FaultKind(str, Enum):
+    """Why a kernel gave no answer that could be compared, or a wrong one."""
+
+    WRONG_ANSWER = "wrong answer"
+    CONTRACT = "contract broken"
+    RAISED = "exception"
+    DIED = "process ended"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed examination of a kernel.
+
+    case: the specification that rebuilds the inputs, "" when no inputs were involved (the file did not load).
+    where: the case in words: shape, distribution, seed, N, k.
+    """
+
+    kind: FaultKind
+    sentence: str
+    where: str = ""
+    case: str = ""
+    hint: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.sentence}" if self.where else self.sentence
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What one test of the correctness suite did: how many examples reached the kernel, and the failure, if any."""
+
+    test: str
+    passed: bool
+    examples: int
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class CorrectnessEvidence:
+    """The examinations of a trial beside the set that a full trial has."""
+
+    expected: frozenset[str]
+    examinations: tuple[Examination, ...] = ()
+    out_of_time: bool = False
+    seconds: float = 0.0
+
+    @property
+    def failure(self) -> Failure | None:
+        return next((e.failure for e in self.examinations if e.failure), None)
+
+    @property
+    def failed(self) -> bool:
+        return any(not e.passed for e in self.examinations)
+
+    @property
+    def examples(self) -> int:
+        return sum(e.examples for e in self.examinations)
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Expected tests that did not pass with at least one example."""
+        return self.expected - {e.test for e in self.examinations if e.passed and e.examples > 0}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ComboFigures:
+    """One shape and distribution: ns per query of both sides, and candidate / incumbent as paired in each round."""
+
+    shape: str
+    distribution: str
+    candidate_ns: float
+    incumbent_ns: float
+    ratio: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.shape} {self.distribution}"
+
+
+@dataclass(frozen=True)
+class SpeedEvidence:
+    """What the duel of candidate and incumbent measured. All times are ns per query; `ratio` is candidate / incumbent."""
+
+    combos: tuple[ComboFigures, ...]
+    geomean_ns: float
+    geomean_interval: Interval
+    incumbent_geomean_ns: float
+    ratio: float
+    ratio_interval: Interval
+    noise_floor_pct: float
+    rounds: int
+    timed_queries: int
+    transport_ns: float
+    pack_seconds: float
+    peak_mem_mb: float
+    seconds: float = 0.0
+
+    @property
+    def worst(self) -> ComboFigures:
+        return max(self.combos, key=lambda combo: combo.candidate_ns)
+
+    @property
+    def best(self) -> ComboFigures:
+        return min(self.combos, key=lambda combo: combo.candidate_ns)
+
+    @property
+    def incumbent_worst_ns(self) -> float:
+        return max(combo.incumbent_ns for combo in self.combos)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a trial found out.
+
+    against_itself: there was no incumbent to beat, so the candidate duelled with its own twin.
+    """
+
+    correctness: CorrectnessEvidence
+    speed: SpeedEvidence | None = None
+    speed_failure: Failure | None = None
+    tampered: tuple[str, ...] = ()
+    against_itself: bool = False
+    interrupted: bool = False
+    internal_error: str = ""
+    total_seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,359 @@
+"""The gate's handle on a kernel's process: start it, feed it, time it, kill it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_lance_ar.evidence import Failure, FaultKind
+from pytest_lance_ar.host import platform, wire
+from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
+
+START_SECONDS: Final = 120.0
+"""Allowance for importing numpy and numba on a cold disk."""
+COMPILE_SECONDS: Final = 60.0
+"""Allowance for a step that may compile: import, construction, packing, the first call of a pack."""
+CALL_SECONDS: Final = 10.0
+"""Allowance for any other call. The slowest plain-Python kernel needs a tenth of it."""
+
+_BOOTSTRAP: Final = (
+    "import sys; del sys.path[0]; sys.path.extend(p for p in {paths!r} if p not in sys.path); "
+    "from pytest_lance_ar.host.child import main; main({channel}, {requests}, {replies}, {driver!r}, {core})"
+)
+_THREAD_VARIABLES: Final = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+_POISON: Final = {"f": np.nan, "i": -1, "u": 255}
+
+
+class KernelFault(Exception):
+    """The kernel failed to give an answer. `failure` says how, in one sentence."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+class Deadline:
+    """A moment of the wall clock that a trial must not pass. Wall clock, so that worker processes can share it."""
+
+    def __init__(self, moment: float) -> None:
+        self.moment = moment
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.time() + seconds)
+
+    def remaining(self) -> float:
+        return self.moment - time.time()
+
+    @property
+    def passed(self) -> bool:
+        return self.remaining() <= 0
+
+
+class Pack:
+    """A code set that a kernel has packed, ready for calls."""
+
+    def __init__(
+        self, host: KernelHost, slot: int, instance: PackInstance, inputs: Arrays, outputs: dict[str, NDArray[Any]]
+    ) -> None:
+        self._host = host
+        self._token = wire.CALL.pack(slot)
+        self.slot = slot
+        self.instance = instance
+        self.outputs = outputs
+        self._inputs = inputs
+        self._poisons = [(array, _POISON[array.dtype.kind]) for array in outputs.values()]
+        self._called = False
+
+    def call(self, i: int) -> int:
+        """Make call i of the instance. The answer is in `outputs` until the next call. Returns the nanoseconds it took.
+
+        Raises KernelFault.
+        """
+        for name, value in self.instance.calls[i].items():
+            self._inputs[name][...] = value
+        for array, poison in self._poisons:
+            array.fill(poison)
+        allowance = CALL_SECONDS if self._called else COMPILE_SECONDS
+        self._called = True
+        return self._host.timed_call(self._token, allowance)
+
+
+class KernelHost:
+    """A child process with one kernel in it.
+
+    Use as a context manager: leaving it kills the child and all that it started. Not for sharing between threads; the
+    child dies with the thread that started it.
+    """
+
+    def __init__(self, driver: str, *, core: int | None, deadline: Deadline, name: str = "kernel") -> None:
+        self.name = name
+        self.deadline = deadline
+        self._slots = 0
+        self._kernels = 0
+        self._source_name = "the kernel file"
+        self._directory = Path(tempfile.mkdtemp(prefix="lance-ar-"))
+        self._channel, channel = socket.socketpair()
+        requests, self._requests = os.pipe()
+        self._replies, replies = os.pipe()
+        self._poll = select.poll()
+        self._poll.register(self._replies, select.POLLIN)
+        self._output = (self._directory / "output").open("w+b")
+        command = _BOOTSTRAP.format(
+            paths=_import_paths(),
+            channel=channel.fileno(),
+            requests=requests,
+            replies=replies,
+            driver=driver,
+            core=-1 if core is None else core,
+        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-E", "-B", "-c", command],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                cwd=self._directory,
+                env=_environment(self._directory),
+                pass_fds=(channel.fileno(), requests, replies),
+                start_new_session=True,
+            )
+        finally:
+            channel.close()
+            os.close(requests)
+            os.close(replies)
+        self._idle_bytes: int | None = None
+
+    def __enter__(self) -> KernelHost:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(self, source: bytes, name: str) -> None:
+        """Import a kernel from its source. `name` is what messages call the file. Raises KernelFault."""
+        self._source_name = name
+        self._receive("start", START_SECONDS)
+        self._idle_bytes = platform.peak_resident_bytes(self.pid)
+        path = self._directory / "kernel" / (Path(name).name if Path(name).suffix == ".py" else "kernel.py")
+        path.parent.mkdir()
+        path.write_bytes(source)
+        self._request({"operation": "load", "path": str(path)}, "import")
+
+    def build(self, instance: Instance) -> int:
+        """Construct a kernel object; returns its number. Raises KernelFault."""
+        kernel, self._kernels = self._kernels, self._kernels + 1
+        layout, size = wire.layout_of(_specs(instance.arrays))
+        message = {"operation": "build", "kernel": kernel, "params": dict(instance.params), "arrays": layout}
+        with _Segment(size) as segment:
+            _fill(segment, layout, instance.arrays)
+            self._request(message, "PqKernel()", segment)
+        return kernel
+
+    def pack(self, kernel: int, instance: PackInstance) -> tuple[Pack, float]:
+        """Have a kernel pack a code set. Returns the pack and the seconds it took. Raises KernelFault."""
+        slot, self._slots = self._slots, self._slots + 1
+        arrays, end = wire.layout_of(_specs(instance.arrays))
+        inputs, end = wire.layout_of(_specs(instance.calls[0]), end)
+        outputs, end = wire.layout_of(instance.outputs, end)
+        message = {
+            "operation": "pack",
+            "kernel": kernel,
+            "slot": slot,
+            "params": dict(instance.params),
+            "arrays": arrays,
+            "inputs": inputs,
+            "outputs": outputs,
+        }
+        with _Segment(end) as segment:
+            _fill(segment, arrays, instance.arrays)
+            start = time.perf_counter()
+            self._request(message, "pack_codes", segment)
+            seconds = time.perf_counter() - start
+            views = wire.map_segment(segment, {**inputs, **outputs})
+        pack = Pack(self, slot, instance, {k: views[k] for k in inputs}, {k: views[k] for k in outputs})
+        return pack, seconds
+
+    def drop(self, kernel: int, packs: list[Pack]) -> None:
+        """Forget a kernel object and its packs."""
+        self._request({"operation": "drop", "kernel": kernel, "slots": [pack.slot for pack in packs]}, "drop")
+
+    def timed_call(self, token: bytes, allowance: float) -> int:
+        """One call: nanoseconds from the request to the reply, by the gate's clock. Raises KernelFault."""
+        seconds = min(allowance, self.deadline.remaining())
+        clock, poll, write, read = time.perf_counter_ns, self._poll.poll, os.write, os.read
+        try:
+            start = clock()
+            write(self._requests, token)
+            ready = poll(seconds * 1000 if seconds > 0 else 0)
+            reply = read(self._replies, 1) if ready else None
+            stop = clock()
+        except BrokenPipeError:
+            reply, start, stop = b"", 0, 0
+        if reply == wire.DONE:
+            return stop - start
+        if reply is None:
+            raise self._timeout("a call", seconds, allowance)
+        if reply == wire.FAILED:
+            message = self._receive("a call", CALL_SECONDS)
+            raise self._fault(message)
+        raise self._death("during a call") if reply == b"" else self._nonsense()
+
+    def peak_mem_mb(self) -> float:
+        """Peak resident memory, in MB, above that of the process before it loaded the kernel. NaN where unknown."""
+        peak = platform.peak_resident_bytes(self.pid)
+        if peak is None or self._idle_bytes is None:
+            return float("nan")
+        return max(0.0, (peak - self._idle_bytes) / 1e6)
+
+    def close(self) -> None:
+        """Kill the process group and remove what it left."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._channel.close()
+        for descriptor in (self._requests, self._replies):
+            with suppress(OSError):
+                os.close(descriptor)
+        self._requests = self._replies = -1
+        self._output.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _request(self, message: dict[str, Any], stage: str, segment: int | None = None) -> None:
+        try:
+            os.write(self._requests, wire.CONTROL)
+            wire.send(self._channel, message, segment)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise self._death(f"before {stage}") from error
+        reply = self._receive(stage, COMPILE_SECONDS)
+        if reply:
+            raise self._fault(reply)
+
+    def _receive(self, stage: str, allowance: float) -> dict[str, Any]:
+        seconds = min(allowance, self.deadline.remaining())
+        if seconds <= 0:
+            raise self._timeout(stage, seconds, allowance)
+        self._channel.settimeout(seconds)
+        try:
+            return wire.receive(self._channel)[0]
+        except TimeoutError as error:
+            raise self._timeout(stage, seconds, allowance) from error
+        except (EOFError, ConnectionResetError) as error:
+            raise self._death(f"in {stage}") from error
+        except (wire.ProtocolError, OSError) as error:
+            raise self._nonsense() from error
+
+    def _timeout(self, stage: str, seconds: float, allowance: float) -> KernelFault:
+        if seconds < allowance:
+            sentence = f"the time budget ran out in {stage}"
+        else:
+            sentence = f"{stage} did not return within {allowance:.0f} s"
+        return KernelFault(Failure(FaultKind.TIMEOUT, sentence))
+
+    def _death(self, when: str) -> KernelFault:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=2.0)
+        code = self._process.returncode
+        if code is None:
+            sentence = f"the kernel closed the gate's channel {when}"
+        elif code < 0:
+            sentence = f"the kernel's process was killed by {_signal_name(-code)} {when}"
+        else:
+            sentence = f"the kernel's process ended with exit status {code} {when}"
+        return KernelFault(Failure(FaultKind.DIED, sentence, detail=self._last_output()))
+
+    def _nonsense(self) -> KernelFault:
+        return KernelFault(Failure(FaultKind.DIED, "the kernel wrote to the gate's channel"))
+
+    def _fault(self, message: dict[str, Any]) -> KernelFault:
+        text, stage = str(message.get("message", "")).strip(), message.get("stage", "a call")
+        detail = str(message.get("traceback", "")).replace(str(self._directory / "kernel"), "").rstrip()
+        if message.get("contract"):
+            return KernelFault(Failure(FaultKind.CONTRACT, text, detail=detail))
+        first = text.splitlines()[0] if text else ""
+        line = f" (line {message['line']} of {self._source_name})" if message.get("line") else ""
+        sentence = f"{stage} raised {message.get('type', 'an exception')}: {first}".rstrip(": ") + line
+        if text != first:
+            detail = f"{detail}\n{text}".strip()
+        return KernelFault(Failure(FaultKind.RAISED, sentence, detail=detail))
+
+    def _last_output(self) -> str:
+        self._output.flush()
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - 2000))
+        return self._output.read().decode(errors="replace").strip()
+
+
+class _Segment:
+    """A shared-memory segment; its descriptor is closed at the end, its mappings live on."""
+
+    def __init__(self, size: int) -> None:
+        self.descriptor = wire.new_segment(size)
+
+    def __enter__(self) -> int:
+        return self.descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+
+def _fill(segment: int, layout: wire.Layout, arrays: Arrays) -> None:
+    for name, view in wire.map_segment(segment, layout).items():
+        view[...] = arrays[name]
+
+
+def _specs(arrays: Arrays) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+    return {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """A small environment: one thread, a private empty numba cache, a private home."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return {
+        **kept,
+        **dict.fromkeys(_THREAD_VARIABLES, "1"),
+        "HOME": str(directory),
+        "TMPDIR": str(directory),
+        "NUMBA_CACHE_DIR": str(directory / "numba"),
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def _import_paths() -> list[str]:
+    """Where the child finds the packages it needs, behind its own site directories."""
+    places = []
+    for package in ("numpy", "numba", "llvmlite", "pytest_lance_ar"):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            places.append(str(Path(spec.submodule_search_locations[0]).parent))
+    return list(dict.fromkeys(places))

@@ -1,0 +1,106 @@
+"""What the gate and a kernel's process agree on: messages, and arrays in shared memory.
+
+Two channels. Slow operations (load, build, pack, drop) are JSON messages over a Unix socket, with a shared-memory
+segment passed along where arrays are. A call is four bytes down a pipe and one byte back: the cheapest round trip
+there is on one core, and all that stands between the gate's clock and the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+import struct
+import tempfile
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+CALL: Final = struct.Struct("<i")
+CONTROL: Final = CALL.pack(-1)
+"""In place of a slot's number: a message waits on the socket."""
+DONE: Final = b"\x00"
+FAILED: Final = b"\x01"
+
+_LENGTH: Final = struct.Struct("<I")
+_MAX_MESSAGE: Final = 1 << 20
+_ALIGNMENT: Final = 64
+
+Layout = dict[str, tuple[str, tuple[int, ...], int]]
+"""Arrays in a segment: name -> (dtype, shape, offset in bytes)."""
+
+
+class ContractBroken(Exception):
+    """The kernel does not keep the contract; the message says in one sentence what it must do."""
+
+
+class ProtocolError(Exception):
+    """What arrived is not a message of this protocol."""
+
+
+def send(channel: socket.socket, message: dict[str, Any], segment: int | None = None) -> None:
+    body = json.dumps(message).encode()
+    if segment is None:
+        channel.sendall(_LENGTH.pack(len(body)))
+    else:
+        socket.send_fds(channel, [_LENGTH.pack(len(body))], [segment])
+    channel.sendall(body)
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
+    """The next message and the segment that came with it. Raises EOFError when the other side is gone."""
+    head, segments, _, _ = socket.recv_fds(channel, _LENGTH.size, 1)
+    while head and len(head) < _LENGTH.size:
+        more = channel.recv(_LENGTH.size - len(head))
+        head = head + more if more else b""
+    if not head:
+        raise EOFError
+    (length,) = _LENGTH.unpack(head)
+    if length > _MAX_MESSAGE:
+        raise ProtocolError(f"a message of {length} bytes")
+    body = bytearray()
+    while len(body) < length:
+        more = channel.recv(min(length - len(body), 1 << 16))
+        if not more:
+            raise EOFError
+        body += more
+    try:
+        message = json.loads(body)
+    except ValueError as error:
+        raise ProtocolError("a message that is no JSON") from error
+    if not isinstance(message, dict):
+        raise ProtocolError("a message that is no object")
+    return message, segments[0] if segments else None
+
+
+def layout_of(arrays: Mapping[str, tuple[str, tuple[int, ...]]], start: int = 0) -> tuple[Layout, int]:
+    """Place arrays one after the other from byte `start`, each on its own cache line. Returns the layout and its end."""
+    layout: Layout = {}
+    for name, (dtype, shape) in arrays.items():
+        layout[name] = (dtype, shape, start)
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        start += -(-size // _ALIGNMENT) * _ALIGNMENT
+    return layout, start
+
+
+def new_segment(size: int) -> int:
+    """The file descriptor of `size` bytes of anonymous memory that another process can map."""
+    if hasattr(os, "memfd_create"):
+        segment = os.memfd_create("lance-ar")
+    else:  # macOS
+        segment, path = tempfile.mkstemp(prefix="lance-ar-")
+        os.unlink(path)  # noqa: PTH108 - a descriptor, not a path, is what lives on
+    os.ftruncate(segment, max(size, 1))
+    return segment
+
+
+def map_segment(segment: int, layout: Layout) -> dict[str, NDArray[Any]]:
+    """The arrays of a segment, by name. The mapping lives as long as they do; the descriptor may be closed."""
+    memory = mmap.mmap(segment, os.fstat(segment).st_size)
+    return {
+        name: np.ndarray(shape, np.dtype(dtype), memory, offset)
+        for name, (dtype, shape, offset) in layout.items()
+    }

@@ -1,0 +1,97 @@
+"""A kernel as text: read once, hashed, and checked for what honest authors forget. Nothing here runs it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pytest_lance_ar.evidence import Failure, FaultKind
+
+ALLOWED_IMPORTS: Final = (
+    "numpy",
+    "numba",
+    "llvmlite",
+    "math",
+    "typing",
+    "functools",
+    "dataclasses",
+    "__future__",
+)
+ALLOWED_NAMES: Final = {"pytest_lance_ar": ("PqShape",)}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The source of a kernel. `name` is how messages call it."""
+
+    name: str
+    source: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.source).hexdigest()
+
+    @classmethod
+    def read(cls, path: Path, name: str) -> Kernel:
+        """Read a kernel file. Raises OSError."""
+        return cls(name, path.read_bytes())
+
+
+def contract_failure(kernel: Kernel, kernel_class: str) -> Failure | None:
+    """Why this source cannot be a kernel, or None.
+
+    A trip-wire for honest mistakes, not a wall: what a kernel cannot do is decided by the process it runs in.
+    """
+    try:
+        kernel.source.decode("utf-8")
+        tree = ast.parse(kernel.source, filename=kernel.name)
+    except UnicodeDecodeError:
+        return _broken(f"{kernel.name} is not UTF-8 text; a kernel is one Python file")
+    except SyntaxError as error:
+        return _broken(f"{kernel.name}, line {error.lineno}: {error.msg}")
+    except (ValueError, RecursionError, MemoryError) as error:
+        return _broken(f"{kernel.name} cannot be parsed as Python: {error}")
+    for node in ast.walk(tree):
+        refused = _refused_import(node)
+        if refused:
+            return _broken(
+                f"{kernel.name}, line {getattr(node, 'lineno', 0)}: a kernel may not import {refused}; it may import "
+                f"{', '.join(ALLOWED_IMPORTS)} and `from pytest_lance_ar import PqShape`"
+            )
+    if not _binds(tree, kernel_class):
+        return _broken(f"{kernel.name} defines no {kernel_class}")
+    return None
+
+
+def _broken(sentence: str) -> Failure:
+    return Failure(FaultKind.CONTRACT, sentence)
+
+
+def _refused_import(node: ast.AST) -> str:
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if alias.name.partition(".")[0] not in ALLOWED_IMPORTS:
+                return alias.name
+    elif isinstance(node, ast.ImportFrom):
+        module = node.module or ""
+        if node.level:
+            return "." * node.level + module
+        if module in ALLOWED_NAMES:
+            return next(
+                (f"{alias.name} from {module}" for alias in node.names if alias.name not in ALLOWED_NAMES[module]), ""
+            )
+        if module.partition(".")[0] not in ALLOWED_IMPORTS:
+            return module
+    return ""
+
+
+def _binds(tree: ast.Module, name: str) -> bool:
+    return any(
+        (isinstance(node, ast.ClassDef) and node.name == name)
+        or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store))
+        or (isinstance(node, ast.alias) and (node.asname or node.name) == name)
+        for node in ast.walk(tree)
+    )

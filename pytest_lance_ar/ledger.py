@@ -1,0 +1,62 @@
+"""`results.tsv`: one row a trial, whatever its verdict. Rows are only ever appended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pytest_lance_ar.files import sync_directory
+
+COLUMNS: Final = (
+    "commit",
+    "timestamp",
+    "verdict",
+    "correctness",
+    "geomean_ns",
+    "ci_lo",
+    "ci_hi",
+    "worst_ns",
+    "worst_combo",
+    "best_ns",
+    "best_combo",
+    "speedup",
+    "peak_mem_mb",
+    "total_seconds",
+    "kernel_sha256",
+    "description",
+    "speedup_lo",
+    "speedup_hi",
+    "seed",
+    "reason",
+)
+
+
+class LedgerError(Exception):
+    """The ledger cannot take a row; the message says why and what to do."""
+
+
+def append(path: Path, row: Mapping[str, str]) -> None:
+    """Append one trial. The header is written with the first row. Raises LedgerError, OSError."""
+    line = "\t".join(_cell(row.get(column, "")) for column in COLUMNS) + "\n"
+    header = "\t".join(COLUMNS) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        size = os.fstat(handle).st_size
+        if size == 0:
+            line = header + line
+        elif os.pread(handle, len(header), 0) != header.encode():
+            raise LedgerError(f"{path} has another header than this gate writes; move the file away")
+        elif os.pread(handle, 1, size - 1) != b"\n":
+            line = "\n" + line  # a row that a crash cut short stays apart from ours
+        os.write(handle, line.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync_directory(path.parent)
+
+
+def _cell(value: str) -> str:
+    return " ".join(value.split())

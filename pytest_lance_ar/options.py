@@ -1,0 +1,125 @@
+"""The options of a run: read from anywhere, checked in one place."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MAX_RTOL: Final = 1e-6
+"""A larger one would let tables of 16-bit integers pass."""
+MAX_SEED: Final = 2**63 - 1
+PHASES: Final = ("all", "correctness")
+DEFAULT_KERNEL: Final = "kernel/pq_l2.py"
+DEFAULT_STATE: Final = ".lance_ar"
+DEFAULT_BUDGET: Final = 600.0
+
+
+class OptionError(ValueError):
+    """A user's mistake, told in one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for. Paths are absolute; `root` is the project's directory."""
+
+    root: Path
+    kernel: Path
+    state: Path
+    ledger: Path
+    seed: int
+    budget: float = DEFAULT_BUDGET
+    against: str | None = None
+    note: str = ""
+    json: Path | None = None
+    phase: str = "all"
+    rebaseline: bool = False
+    rtol: float = 0.0
+
+    @property
+    def kernel_name(self) -> str:
+        return display_path(self.kernel, self.root)
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, str | None], *, root: Path, here: Path, rebaseline: bool = False) -> Options:
+        """Check and convert what was typed. Absent and empty values mean the default.
+
+        Relative paths of the command line are relative to `here`, the defaults to `root`. Raises OptionError.
+        """
+        given = {name: value for name, value in values.items() if value is not None and value != ""}
+        kernel = _path("kernel", given, here) or root / DEFAULT_KERNEL
+        state = _path("state", given, here)
+        if not kernel.exists():
+            raise OptionError(f"no kernel file at {kernel}; name one with --lance-ar-kernel PATH")
+        if not kernel.is_file():
+            raise OptionError(f"{kernel} is not a file; --lance-ar-kernel names one Python file")
+        options = cls(
+            root=root,
+            kernel=kernel,
+            state=state or root / DEFAULT_STATE,
+            # The ledger lies beside the default state, and inside a state directory of the user's own choice.
+            ledger=(state or root) / "results.tsv",
+            seed=_seed(given.get("seed")),
+            budget=_number("budget", given.get("budget", str(DEFAULT_BUDGET)), low=0.0, above=True),
+            against=given.get("against"),
+            note=" ".join(given.get("note", "").split()),
+            json=_path("json", given, here),
+            phase=given.get("phase", PHASES[0]),
+            rebaseline=rebaseline,
+            rtol=_number("rtol", given.get("rtol", "0"), low=0.0),
+        )
+        if options.phase not in PHASES:
+            raise OptionError(f"--lance-ar-phase must be one of {', '.join(PHASES)}, not {options.phase!r}")
+        if options.rtol > MAX_RTOL:
+            raise OptionError(
+                f"--lance-ar-rtol {options.rtol:g} is too large: above {MAX_RTOL:g} tables of 16-bit integers would pass"
+            )
+        if options.state.exists() and not options.state.is_dir():
+            raise OptionError(f"--lance-ar-state {options.state} is not a directory")
+        if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
+            raise OptionError(f"--lance-ar-json {options.json} cannot be written: name a file in an existing directory")
+        if options.against is not None and options.rebaseline:
+            raise OptionError("--lance-ar-against stores nothing and --lance-ar-rebaseline stores; choose one")
+        return options
+
+
+def display_path(path: Path, root: Path) -> str:
+    """A path as messages print it: relative to the project where it lies inside."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _path(name: str, given: Mapping[str, str], here: Path) -> Path | None:
+    if name not in given:
+        return None
+    if "\0" in given[name]:
+        raise OptionError(f"--lance-ar-{name}: a path has no NUL character")
+    try:
+        return (here / given[name]).resolve()
+    except (OSError, RuntimeError) as error:
+        raise OptionError(f"--lance-ar-{name} {given[name]!r} is not a usable path: {error}") from error
+
+
+def _number(name: str, text: str, *, low: float, above: bool = False) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number < low or (above and number == low):
+        wanted = f"above {low:g}" if above else f"of at least {low:g}"
+        raise OptionError(f"--lance-ar-{name} must be a number {wanted}, not {text!r}")
+    return number
+
+
+def _seed(text: str | None) -> int:
+    if text is None:
+        return secrets.randbits(32)  # fresh data every trial; the report names it
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed <= MAX_SEED:
+        raise OptionError(f"--lance-ar-seed must be a whole number from 0 to 2^63-1, not {text!r}")
+    return seed

@@ -1,0 +1,198 @@
+"""One frozen report; the terminal block, the JSON, the ledger's row and the JUnit properties are views of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from pytest_lance_ar import __version__
+from pytest_lance_ar.evidence import Evidence
+from pytest_lance_ar.trial import Trial
+from pytest_lance_ar.verdict import ExitCode, Verdict
+
+SCHEMA_VERSION: Final = 1
+_KEY_WIDTH: Final = 23
+_ABSENT: Final = "-"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A trial, its evidence and its verdict."""
+
+    trial: Trial
+    evidence: Evidence
+    verdict: Verdict
+    replay: str = ""
+
+    @property
+    def correctness(self) -> str:
+        evidence = self.evidence.correctness
+        if self.verdict.code is ExitCode.INCORRECT:
+            return "fail"
+        if evidence.failed or evidence.missing:
+            return "incomplete"
+        return "pass"
+
+    @property
+    def description(self) -> str:
+        rtol = self.trial.options.rtol
+        return f"{self.trial.options.note} [rtol {rtol:g}]".strip() if rtol else self.trial.options.note
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON's types; `schema_version` changes when a key changes its meaning."""
+        trial, evidence, speed = self.trial, self.evidence, self.evidence.speed
+        failure = evidence.correctness.failure or evidence.speed_failure
+        shapes = list(dict.fromkeys(combo.shape for combo in trial.target.combos))
+        distributions = list(dict.fromkeys(combo.distribution for combo in trial.target.combos))
+        compared = speed is not None and not evidence.against_itself
+        report: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "gate_version": __version__,
+            "verdict": self.verdict.name,
+            "exit_code": int(self.verdict.code),
+            "reason": self.verdict.reason or None,
+            "correctness": self.correctness,
+            "first_failure": str(failure) if failure else None,
+            "hint": (failure.hint or None) if failure else None,
+            "replay": self.replay or None,
+            "shapes_tested": shapes,
+            "distributions_tested": distributions,
+            "geomean_ns_per_query": None,
+            "geomean_ns_ci_90pct": None,
+            "worst": None,
+            "best": None,
+            "per_combo": [],
+            "incumbent_geomean_ns_per_query": None,
+            "speedup_vs_incumbent": None,
+            "speedup_interval": None,
+            "noise_floor_pct": None,
+            "pack_seconds": None,
+            "peak_mem_mb": None,
+            "total_seconds": evidence.total_seconds,
+            "phases": evidence.phases,
+            "examples": evidence.correctness.examples,
+            "target": trial.target.name,
+            "kernel": trial.candidate.name,
+            "kernel_sha256": trial.candidate.sha256,
+            "incumbent": trial.incumbent_origin or None,
+            "incumbent_sha256": trial.incumbent.sha256 if trial.incumbent else None,
+            "commit": trial.commit,
+            "timestamp": trial.timestamp,
+            "seed": trial.seed,
+            "rtol": trial.options.rtol,
+            "description": self.description,
+        }
+        if speed is not None:
+            report.update(
+                geomean_ns_per_query=speed.geomean_ns,
+                geomean_ns_ci_90pct=[speed.geomean_interval.low, speed.geomean_interval.high],
+                worst={"ns": speed.worst.candidate_ns, "combo": [speed.worst.shape, speed.worst.distribution]},
+                best={"ns": speed.best.candidate_ns, "combo": [speed.best.shape, speed.best.distribution]},
+                per_combo=[asdict(combo) for combo in speed.combos],
+                noise_floor_pct=speed.noise_floor_pct,
+                pack_seconds=speed.pack_seconds,
+                peak_mem_mb=None if math.isnan(speed.peak_mem_mb) else speed.peak_mem_mb,
+                rounds=speed.rounds,
+                timed_queries=speed.timed_queries,
+                transport_ns=speed.transport_ns,
+            )
+        if speed is not None and compared:
+            report.update(
+                incumbent_geomean_ns_per_query=speed.incumbent_geomean_ns,
+                speedup_vs_incumbent=1 / speed.ratio,
+                speedup_interval=[1 / speed.ratio_interval.high, 1 / speed.ratio_interval.low],
+            )
+        return report
+
+    def as_json(self) -> str:
+        return json.dumps(self.as_dict(), indent=1) + "\n"
+
+    def as_text(self) -> str:
+        """The block that ends the terminal's output."""
+        r = self.as_dict()
+        lines = ["---", _line("verdict", r["verdict"]), _line("correctness", r["correctness"])]
+        if r["correctness"] == "fail":
+            lines.append(_line("first_failure", r["first_failure"] or r["reason"]))
+            lines += [_line(key, r[key]) for key in ("hint", "replay") if r[key]]
+        elif r["reason"]:
+            lines.append(_line("reason", r["reason"]))
+            lines += [_line(key, r[key]) for key in ("replay",) if r[key]]
+        if self.trial.options.rtol:
+            lines.append(_line("rtol", f"{self.trial.options.rtol:g} (rounding-level differences allowed)"))
+        lines += [
+            _line("shapes_tested", " ".join(r["shapes_tested"])),
+            _line("distributions_tested", " ".join(r["distributions_tested"])),
+        ]
+        if r["geomean_ns_per_query"] is not None:
+            lines += self._speed_lines(r)
+        lines.append(_line("total_seconds", f"{r['total_seconds']:.1f}"))
+        return "\n".join(lines) + "\n"
+
+    def _speed_lines(self, r: dict[str, Any]) -> list[str]:
+        low, high = r["geomean_ns_ci_90pct"]
+        memory = r["peak_mem_mb"]
+        compared = r["speedup_vs_incumbent"] is not None
+        return [
+            _line("geomean_ns_per_query", f"{r['geomean_ns_per_query']:.0f}"),
+            _line("geomean_ns_ci_90pct", f"[{low:.0f}, {high:.0f}]"),
+            _line("worst_ns_per_query", _extreme(r["worst"])),
+            _line("best_ns_per_query", _extreme(r["best"])),
+            "per_combo_geomean_ns:",
+            *(f"  {c['shape']} {c['distribution']} -> {c['candidate_ns']:.0f} ns" for c in r["per_combo"]),
+            _line(
+                "incumbent_geomean_ns_per_query",
+                f"{r['incumbent_geomean_ns_per_query']:.0f}" if compared else _ABSENT,
+            ),
+            _line("speedup_vs_incumbent", self._speedup(r) if compared else _ABSENT),
+            _line("noise_floor_pct", f"{r['noise_floor_pct']:.1f}"),
+            _line("pack_seconds", f"{r['pack_seconds']:.2f}"),
+            _line("peak_mem_mb", _ABSENT if memory is None else f"{memory:.1f}"),
+        ]
+
+    @staticmethod
+    def _speedup(r: dict[str, Any]) -> str:
+        low, high = r["speedup_interval"]
+        return f"{r['speedup_vs_incumbent']:.4f} [{low:.4f}, {high:.4f}]"
+
+    def as_row(self) -> dict[str, str]:
+        """The cells of `results.tsv`, by column."""
+        r = self.as_dict()
+        row = {key: str(r[key]) for key in ("commit", "timestamp", "verdict", "correctness", "kernel_sha256", "seed")}
+        row.update(description=r["description"], reason=r["reason"] or "", total_seconds=f"{r['total_seconds']:.1f}")
+        if r["geomean_ns_per_query"] is not None:
+            low, high = r["geomean_ns_ci_90pct"]
+            row.update(
+                geomean_ns=f"{r['geomean_ns_per_query']:.0f}",
+                ci_lo=f"{low:.0f}",
+                ci_hi=f"{high:.0f}",
+                worst_ns=f"{r['worst']['ns']:.0f}",
+                worst_combo=" ".join(r["worst"]["combo"]),
+                best_ns=f"{r['best']['ns']:.0f}",
+                best_combo=" ".join(r["best"]["combo"]),
+                peak_mem_mb="" if r["peak_mem_mb"] is None else f"{r['peak_mem_mb']:.1f}",
+            )
+        if r["speedup_vs_incumbent"] is not None:
+            low, high = r["speedup_interval"]
+            row.update(speedup=f"{r['speedup_vs_incumbent']:.4f}", speedup_lo=f"{low:.4f}", speedup_hi=f"{high:.4f}")
+        return row
+
+    def as_properties(self) -> dict[str, str]:
+        """The scalar facts, for JUnit."""
+        return {
+            key: str(value)
+            for key, value in self.as_dict().items()
+            if value is not None and not isinstance(value, (dict, list))
+        }
+
+
+def _line(key: str, value: object) -> str:
+    # A kernel's own words may be in the value: on one line, and printable, they can not pass for a line of ours.
+    text = "".join(c if c.isprintable() else "?" for c in " ".join(str(value).split()))
+    return f"{key + ':':<{_KEY_WIDTH}}{'' if len(key) < _KEY_WIDTH - 1 else ' '}{text}"
+
+
+def _extreme(extreme: dict[str, Any]) -> str:
+    shape, distribution = extreme["combo"]
+    return f"{extreme['ns']:.0f} ({shape}, {distribution})"

@@ -1,0 +1,64 @@
+"""Fingerprints of what nobody may change during a run: the package, the tests, the configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+PACKAGE: Final = Path(__file__).parent
+SEALED_IN_ROOT: Final = (
+    "tests",
+    "conftest.py",
+    "pyproject.toml",
+    "pytest.ini",
+    ".pytest.ini",
+    "pytest.toml",
+    ".pytest.toml",
+    "tox.ini",
+    "setup.cfg",
+)
+"""The contract's list, and the other files that configure pytest."""
+
+
+def fingerprint(root: Path, *, unsealed: frozenset[Path] = frozenset()) -> dict[str, str]:
+    """SHA-256 of every sealed file of a project, by the name that messages call it.
+
+    `unsealed` are absolute paths left out: the kernel, should it lie among the tests.
+    """
+    seal = {f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}": _digest(path) for path in _files(PACKAGE)}
+    for name in SEALED_IN_ROOT:
+        for path in _files(root / name):
+            if path.resolve() not in unsealed and not path.is_relative_to(PACKAGE):
+                seal[path.relative_to(root).as_posix()] = _digest(path)
+    return seal
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """What differs between two fingerprints, each with how."""
+    changes = []
+    for name in sorted({*before, *now}):
+        if name not in now:
+            changes.append(f"{name} (removed)")
+        elif name not in before:
+            changes.append(f"{name} (added)")
+        elif before[name] != now[name]:
+            changes.append(name)
+    return tuple(changes)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        for entry in sorted(path.iterdir()):
+            if entry.name != "__pycache__" and not entry.name.startswith(".") and entry.suffix != ".pyc":
+                yield from _files(entry)
+    elif path.exists():
+        yield path
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"unreadable: {error.strerror}"

@@ -1,0 +1,226 @@
+"""The examples of the correctness suite: a few numbers or a little literal data, from which the inputs are built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_lance_ar.evidence import Mismatch
+from pytest_lance_ar.targets.pq_l2 import inputs, reference
+from pytest_lance_ar.targets.pq_l2.equivalence import compare_table, compare_top_k
+from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
+
+Codes = NDArray[np.uint8]
+
+FIXTURE_VECTORS: Final = 4096
+QUERIES_PER_CASE: Final = 3
+STRUCTURES: Final = ("plain", "ties", "equal", "edges", "repeated")
+"""How the codes of a drawn case are made; see `_structured`."""
+
+
+def instance_of(shape: PqShape, codebook: Float32, packs: list[tuple[Codes, Float32]], k: int) -> Instance:
+    """The instance of one kernel object that serves (codes, queries) pairs."""
+    return Instance(
+        params={"shape": (shape.dim, shape.num_sub_vectors, shape.num_centroids)},
+        arrays={"codebook": codebook},
+        packs=[_pack(codebook, codes, queries, k) for codes, queries in packs],
+    )
+
+
+def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int) -> PackInstance:
+    @lru_cache(maxsize=1)  # both sides of a duel answer the same query
+    def expected(i: int) -> tuple[Float32, Float32]:
+        table = reference.distance_table(queries[i], codebook)
+        return table, reference.distances(table, codes)
+
+    def check(i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
+        table, distances = expected(i)
+        wrong = compare_table(table, outputs["table"], rtol) if "table" in outputs else None
+        return wrong or compare_top_k(distances, k, outputs["ids"], outputs["distances"], rtol)
+
+    n = min(k, len(codes))
+    return PackInstance(
+        params={"k": k},
+        arrays={"codes": codes},
+        calls=[{"query": query} for query in queries],
+        outputs={
+            "table": ("float32", codebook.shape[:2]),
+            "ids": ("int64", (n,)),
+            "distances": ("float32", (n,)),
+        },
+        check=check,
+        bulky=frozenset(["table"]),
+    )
+
+
+@lru_cache(maxsize=16)
+def fixture(shape: PqShape, distribution: str, seed: int, count: int = FIXTURE_VECTORS) -> tuple[Float32, Codes]:
+    """A trained codebook, float32 (M, K, dsub), and the codes of `count` vectors, uint8 (count, M). Both read-only."""
+    from pytest_lance_ar.targets.pq_l2 import quantizer  # numba compiles it on import, which not every run needs
+
+    vectors = inputs.vectors(distribution, count, shape.dim, seed=seed, role="base")
+    codebook = quantizer.trained_codebook(
+        vectors[:FIXTURE_VECTORS], shape, Stream(seed, "codebook", distribution, *_numbers(shape))
+    )
+    codes = quantizer.encode(vectors, codebook)
+    codebook.setflags(write=False)
+    codes.setflags(write=False)
+    return codebook, codes
+
+
+@dataclass(frozen=True)
+class DrawnCase:
+    """Inputs drawn from a distribution by seed.
+
+    fixture: seed of a trained codebook and of 4,096 coded vectors, from which n are picked; None builds a codebook
+    of sampled vectors and codes of the given structure from `seed` alone. code_sets: how many sets one kernel packs.
+    """
+
+    shape: PqShape
+    distribution: str
+    seed: int
+    n: int
+    k: int
+    structure: str = "plain"
+    fixture: int | None = None
+    code_sets: int = 1
+
+    @property
+    def spec(self) -> str:
+        m = ",".join(map(str, _numbers(self.shape)))
+        text = f"shape={m} distribution={self.distribution} seed={self.seed} n={self.n} k={self.k}"
+        if self.structure != "plain":
+            text += f" structure={self.structure}"
+        if self.fixture is not None:
+            text += f" fixture={self.fixture}"
+        if self.code_sets != 1:
+            text += f" code_sets={self.code_sets}"
+        return text
+
+    @property
+    def where(self) -> str:
+        text = f"shape {self.shape}, {self.distribution}, seed {self.seed}, N {self.n}, k {self.k}"
+        if self.structure != "plain":
+            text += f", {self.structure} codes"
+        if self.fixture is not None:
+            text += f", fixture {self.fixture}"
+        if self.code_sets != 1:
+            text += f", {self.code_sets} code sets"
+        return text
+
+    def instance(self) -> Instance:
+        if self.fixture is not None:
+            codebook, pool = fixture(self.shape, self.distribution, self.fixture)
+        else:
+            vectors = self._vectors(self.shape.num_centroids, "codebook")
+            codebook = inputs.sampled_codebook(vectors, self.shape, Stream(self.seed, "codebook"))
+            if self.structure == "ties":
+                # Every second centroid is the one before it again: different codes, equal distances.
+                codebook[:, 1::2] = codebook[:, 0 : codebook.shape[1] - 1 : 2]
+            pool = None
+        packs = []
+        for code_set in range(self.code_sets):
+            n = self.n if code_set == 0 else self.n // 2 + 1
+            stream = Stream(self.seed, "codes", code_set)
+            codes = _structured(self.structure, self.shape, n, stream) if pool is None else pool[stream.below(len(pool), n)]
+            packs.append((np.ascontiguousarray(codes), self._vectors(QUERIES_PER_CASE, f"query {code_set}")))
+        return instance_of(self.shape, codebook, packs, self.k)
+
+    def _vectors(self, count: int, role: str) -> Float32:
+        return inputs.vectors(self.distribution, count, self.shape.dim, seed=self.seed, role=role)
+
+
+def _structured(structure: str, shape: PqShape, n: int, stream: Stream) -> Codes:
+    m, k = shape.num_sub_vectors, shape.num_centroids
+    match structure:
+        case "equal":  # all vectors the same: every place is a tie
+            codes = np.broadcast_to(stream.below(k, m), (n, m))
+        case "edges":  # only the first and the last centroid
+            codes = stream.below(2, n * m).reshape(n, m) * (k - 1)
+        case "repeated":  # few different vectors, so that ties straddle the k-th place
+            codes = stream.below(k, 3 * m).reshape(3, m)[stream.below(3, n)]
+        case _:
+            codes = stream.below(k, n * m).reshape(n, m)
+    return codes.astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class LiteralCase:
+    """Inputs written out: codebook (M, K, dsub), codes (N, M), queries (Q, dim), nested in tuples."""
+
+    codebook: tuple[tuple[tuple[float, ...], ...], ...]
+    codes: tuple[tuple[int, ...], ...]
+    queries: tuple[tuple[float, ...], ...]
+    k: int
+
+    @property
+    def shape(self) -> PqShape:
+        return PqShape(len(self.queries[0]), len(self.codebook), len(self.codebook[0]))
+
+    @property
+    def spec(self) -> str:
+        data = {"codebook": self.codebook, "codes": self.codes, "queries": self.queries, "k": self.k}
+        return json.dumps(data, separators=(",", ":"))
+
+    @property
+    def where(self) -> str:
+        return (
+            f"shape {self.shape}, drawn arrays, no seed, N {len(self.codes)}, k {self.k}, codebook "
+            f"{json.dumps(self.codebook)}, codes {json.dumps(self.codes)}, queries {json.dumps(self.queries)}"
+        )
+
+    def instance(self) -> Instance:
+        shape = self.shape
+        codes = np.array(self.codes, np.uint8).reshape(len(self.codes), shape.num_sub_vectors)
+        return instance_of(shape, np.array(self.codebook, np.float32), [(codes, np.array(self.queries, np.float32))], self.k)
+
+
+def parse(spec: str) -> DrawnCase | LiteralCase:
+    """Rebuild a case from its `spec`. Raises ValueError when it is none."""
+    try:
+        case = _parse_literal(spec) if spec.lstrip().startswith("{") else _parse_drawn(spec)
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"not a case: {spec!r} ({error}); a case reads like "
+            "'shape=128,16,256 distribution=gaussian seed=7 n=40 k=10'"
+        ) from error
+    return case
+
+
+def _parse_drawn(spec: str) -> DrawnCase:
+    fields: dict[str, Any] = dict(item.split("=", 1) for item in spec.split())
+    shape = PqShape(*(int(number) for number in fields.pop("shape").split(",")))
+    for name in ("seed", "n", "k", "fixture", "code_sets"):
+        if name in fields:
+            fields[name] = int(fields[name])
+    case = DrawnCase(shape=shape, **fields)
+    if case.distribution not in inputs.DISTRIBUTIONS:
+        raise ValueError(f"unknown distribution {case.distribution!r}")
+    if case.structure not in STRUCTURES:
+        raise ValueError(f"unknown structure {case.structure!r}")
+    if case.n < 0 or case.k < 1 or case.code_sets < 1:
+        raise ValueError("n must be at least 0, k and code_sets at least 1")
+    return case
+
+
+def _parse_literal(spec: str) -> LiteralCase:
+    data = json.loads(spec)
+    case = LiteralCase(
+        codebook=tuple(tuple(tuple(map(float, entry)) for entry in part) for part in data["codebook"]),
+        codes=tuple(tuple(map(int, row)) for row in data["codes"]),
+        queries=tuple(tuple(map(float, query)) for query in data["queries"]),
+        k=int(data["k"]),
+    )
+    case.instance()
+    return case
+
+
+def _numbers(shape: PqShape) -> tuple[int, int, int]:
+    return shape.dim, shape.num_sub_vectors, shape.num_centroids

@@ -1,0 +1,112 @@
+"""Equivalence with the reference: pure functions from expected and given arrays to a `Mismatch`, or None.
+
+Distances must agree within MAX_ABS_ERR. Top-K is tie-tolerant: ids may differ from the reference's only where their
+reference distances tie within TOPK_DIST_TOL. NaN, infinity, a wrong dtype, shape or length never match.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_lance_ar.evidence import Mismatch
+from pytest_lance_ar.targets.pq_l2.inputs import Float32
+
+MAX_ABS_ERR: Final = 1e-4
+TOPK_DIST_TOL: Final = 1e-4
+ROUNDING_RTOL: Final = 1e-6
+"""Errors below this share of the value are what another order of summation, or FMA, explains."""
+
+
+def compare_table(expected: Float32, got: NDArray[Any], rtol: float = 0.0) -> Mismatch | None:
+    """Compare a distance table with the reference's. Both float32 (M, K)."""
+    return _wrong_array("distance_table", got, np.float32, expected.shape) or _first_difference(
+        "distance_table", expected, got, MAX_ABS_ERR, rtol
+    )
+
+
+def compare_top_k(
+    reference: Float32, k: int, ids: NDArray[Any], distances: NDArray[Any], rtol: float = 0.0
+) -> Mismatch | None:
+    """Compare a top-K answer with the reference distances of all N vectors.
+
+    reference: float32 (N,); ids: int64 (n,); distances: float32 (n,), with n = min(k, N).
+    """
+    n = min(k, len(reference))
+    wrong = _wrong_array("probe_top_k ids", ids, np.int64, (n,)) or _wrong_array(
+        "probe_top_k distances", distances, np.float32, (n,)
+    )
+    if wrong or n == 0:
+        return wrong
+
+    outside = (ids < 0) | (ids >= len(reference))
+    if outside.any():
+        i = int(np.argmax(outside))
+        return Mismatch("probe_top_k ids", (i,), f"an id in [0, {len(reference)})", str(ids[i]))
+    values, first, counts = np.unique(ids, return_index=True, return_counts=True)
+    if len(values) < n:
+        duplicate = values[counts > 1][np.argmin(first[counts > 1])]
+        i = int(np.flatnonzero(ids == duplicate)[1])
+        return Mismatch("probe_top_k ids", (i,), "every id once", f"{duplicate} a second time")
+
+    wrong = _first_difference(
+        "probe_top_k distances", reference[ids], distances, TOPK_DIST_TOL, rtol, "the reference distance of the id"
+    )
+    if wrong:
+        return wrong
+    falling = np.diff(distances) < 0
+    if falling.any():
+        i = int(np.argmax(falling)) + 1
+        return Mismatch(
+            "probe_top_k distances", (i,), f"ascending order, at least {distances[i - 1]!s}", str(distances[i])
+        )
+    nearest = np.sort(np.partition(reference, n - 1)[:n])
+    return _first_difference(
+        "probe_top_k distances", nearest, distances, TOPK_DIST_TOL, rtol, "the reference's distance at this place"
+    )
+
+
+def ulps_apart(a: np.float32, b: np.float32) -> int | None:
+    """How many float32 values lie between two finite ones; None when either is not finite."""
+    if not (np.isfinite(a) and np.isfinite(b)):
+        return None
+    # The bits of a float, read as sign and magnitude, count the floats from zero.
+    first, second = (
+        -int(bits & 0x7FFFFFFF) if bits >> 31 else int(bits)
+        for bits in np.array([a, b], np.float32).view(np.uint32).tolist()
+    )
+    return abs(first - second)
+
+
+def _wrong_array(what: str, got: Any, dtype: type, shape: tuple[int, ...]) -> Mismatch | None:
+    wanted = f"a numpy array of {np.dtype(dtype)} with shape {shape}"
+    if type(got) is not np.ndarray:
+        return Mismatch(what, (), wanted, f"a {type(got).__name__}")
+    if got.dtype != np.dtype(dtype) or got.shape != shape:
+        return Mismatch(what, (), wanted, f"{got.dtype} with shape {got.shape}")
+    return None
+
+
+def _first_difference(
+    what: str, expected: Float32, got: Float32, atol: float, rtol: float, meaning: str = ""
+) -> Mismatch | None:
+    # float64 holds the difference of two float32 values exactly, or nearly so: the check adds no error of its own.
+    exact = expected.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(got.astype(np.float64) - exact)
+        within = np.isfinite(got) & (error <= np.maximum(atol, rtol * np.abs(exact)))
+        rounding = np.isfinite(got) & (error <= np.maximum(atol, ROUNDING_RTOL * np.abs(exact)))
+    if within.all():
+        return None
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmin(within)), within.shape))
+    return Mismatch(
+        what=what,
+        index=index,
+        expected=f"{expected[index]!s}" + (f" ({meaning})" if meaning else ""),
+        got=str(got[index]),
+        abs_error=float(error[index]),
+        ulps=ulps_apart(expected[index], got[index]),
+        rounding_only=bool(rounding.all()),
+    )

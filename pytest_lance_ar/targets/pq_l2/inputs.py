@@ -1,0 +1,117 @@
+"""Inputs that are the same, bit for bit, on every machine.
+
+Every value is made from the raw 64-bit words of PCG64 by integer arithmetic, table look-ups and single IEEE-754
+operations: no libm, no BLAS, no SIMD transcendental, nor a sampler whose stream may change with a numpy release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+
+Float32 = NDArray[np.float32]
+
+DISTRIBUTIONS: Final = ("gaussian", "uniform", "sparse", "large_dynamic_range", "mostly_zero", "clustered")
+
+SPARSE_DENSITY: Final = 0.10
+MOSTLY_ZERO_DENSITY: Final = 0.01
+NUM_CLUSTERS: Final = 32
+CLUSTER_SD: Final = np.float32(0.10)
+MAGNITUDES: Final = np.array([1e-3, 1.0, 1e3], dtype=np.float32)
+
+_U16: Final = 1 << 16
+_SQRT_HALF: Final = np.float32(0.70710678)
+
+
+class Stream:
+    """A stream of random words that belongs to one purpose: the seed and the tags choose it."""
+
+    def __init__(self, seed: int, *tags: object) -> None:
+        name = "\x1f".join(map(str, (seed, *tags))).encode()
+        self._words = np.random.PCG64(int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little"))
+
+    def u64(self, count: int) -> NDArray[np.uint64]:
+        return np.asarray(self._words.random_raw(count), dtype="<u8")
+
+    def u32(self, count: int) -> NDArray[np.uint32]:
+        return self.u64(-(-count // 2)).view("<u4")[:count]
+
+    def u16(self, count: int) -> NDArray[np.uint16]:
+        return self.u64(-(-count // 4)).view("<u2")[:count]
+
+    def below(self, bound: int, count: int) -> NDArray[np.int64]:
+        """`count` integers in [0, bound); the bias of the modulus is below bound / 2^32."""
+        return (self.u32(count) % np.uint32(bound)).astype(np.int64)
+
+    def distinct(self, bound: int, count: int) -> NDArray[np.int64]:
+        """`count` integers in [0, bound), all different while there are enough of them."""
+        order = np.argsort(self.u64(bound), kind="stable")
+        return order[np.arange(count) % bound]
+
+    def normal(self, count: int) -> Float32:
+        """N(0,1): the sum of two values from a table of 65,536 quantiles, over the square root of two."""
+        table = _normal_quantiles()
+        return np.asarray((table[self.u16(count)] + table[self.u16(count)]) * _SQRT_HALF, dtype=np.float32)
+
+    def uniform(self, count: int) -> Float32:
+        """Uniform on [-1, 1), on a grid of 2^-23: exact in float32."""
+        bits = (self.u32(count) >> np.uint32(8)).astype(np.float32)
+        return np.asarray(bits * np.float32(2.0**-23) - np.float32(1.0), dtype=np.float32)
+
+    def chosen(self, share: float, count: int) -> NDArray[np.bool_]:
+        """True for `share` of the places, to the nearest 1/65,536."""
+        return np.asarray(self.u16(count) < np.uint16(round(share * _U16)))
+
+
+@lru_cache(maxsize=1)
+def _normal_quantiles() -> Float32:
+    inverse = NormalDist().inv_cdf
+    upper = np.array([inverse(0.5 + (i + 0.5) / _U16) for i in range(_U16 // 2)], dtype=np.float32)
+    table = np.concatenate([-upper[::-1], upper])
+    table.setflags(write=False)
+    return table
+
+
+def vectors(distribution: str, count: int, dim: int, *, seed: int, role: str) -> Float32:
+    """Draw `count` vectors of `dim` floats: float32 (count, dim), C-contiguous.
+
+    `role` ("base", "query", ...) chooses an independent stream; vectors of all roles under one seed share their
+    clusters. Raises ValueError for a distribution that is not in `DISTRIBUTIONS`.
+    """
+    if distribution not in DISTRIBUTIONS:
+        raise ValueError(f"unknown distribution {distribution!r}; choose one of {', '.join(DISTRIBUTIONS)}")
+    stream = Stream(seed, distribution, dim, role)
+    size = count * dim
+    match distribution:
+        case "uniform":
+            values = stream.uniform(size)
+        case "sparse":
+            values = stream.normal(size) * stream.chosen(SPARSE_DENSITY, size)
+        case "mostly_zero":
+            values = stream.normal(size) * stream.chosen(MOSTLY_ZERO_DENSITY, size)
+        case "large_dynamic_range":
+            values = stream.normal(size) * MAGNITUDES[stream.below(len(MAGNITUDES), size)]
+        case "clustered":
+            centres = Stream(seed, distribution, dim, "centres").normal(NUM_CLUSTERS * dim).reshape(NUM_CLUSTERS, dim)
+            member = stream.below(NUM_CLUSTERS, count)
+            noise = stream.normal(size).reshape(count, dim) * CLUSTER_SD
+            values = centres[member] + noise
+        case _:
+            values = stream.normal(size)
+    return np.ascontiguousarray(values.reshape(count, dim), dtype=np.float32)
+
+
+def sampled_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float32:
+    """Take each sub-space's K centroids from K randomly sampled vectors: float32 (M, K, dsub)."""
+    parts = vectors.reshape(len(vectors), shape.num_sub_vectors, shape.sub_vector_dim)
+    codebook = np.empty((shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim), np.float32)
+    for m in range(shape.num_sub_vectors):
+        codebook[m] = parts[stream.distinct(len(vectors), shape.num_centroids), m]
+    return codebook

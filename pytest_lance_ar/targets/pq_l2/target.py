@@ -1,0 +1,61 @@
+"""What is judged: the battery, the combos, and how an instance of each is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pytest_lance_ar.targets.pq_l2 import cases, inputs
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.protocol import Case, Combo, Instance
+
+SHAPES: Final = (PqShape(128, 16, 256), PqShape(256, 16, 256), PqShape(768, 96, 256))
+BATTERY_DISTRIBUTIONS: Final = ("gaussian", "uniform", "sparse", "large_dynamic_range", "mostly_zero")
+SPEED_DISTRIBUTIONS: Final = ("clustered", "uniform", "sparse")
+SPEED_VECTORS: Final = 20_000
+SPEED_K: Final = 10
+
+ODD_SHAPES: Final = {
+    "K_is_1": PqShape(8, 2, 1),
+    "K_is_2": PqShape(6, 3, 2),
+    "K_is_100": PqShape(24, 6, 100),
+    "K_is_255": PqShape(16, 4, 255),
+    "dsub_is_1": PqShape(16, 16, 256),
+    "M_is_1": PqShape(12, 1, 256),
+    "M_is_7": PqShape(35, 7, 64),
+    "dsub_is_5": PqShape(60, 12, 17),
+    "dsub_is_33": PqShape(66, 2, 40),
+}
+
+
+class PqL2:
+    """The target `pq_l2`."""
+
+    name = "pq_l2"
+    kernel_class = "PqKernel"
+    driver = "pytest_lance_ar.targets.pq_l2.driver"
+    suite = Path(__file__).with_name("test_pq_l2.py")
+    combos = tuple(Combo(str(shape), distribution) for shape in SHAPES for distribution in SPEED_DISTRIBUTIONS)
+    suite_tests = frozenset(
+        [
+            "test_earlier_falsifying_examples",
+            *(f"test_battery[{shape}-{distribution}]" for shape in SHAPES for distribution in BATTERY_DISTRIBUTIONS),
+            *(f"test_odd_shape[{name}]" for name in ODD_SHAPES),
+            *(f"test_edge_of_n_and_k[{shape}]" for shape in SHAPES),
+            "test_drawn_arrays",
+            "test_two_code_sets_in_one_kernel",
+            "test_many_vectors",
+        ]
+    )
+
+    def parse_case(self, spec: str) -> Case:
+        return cases.parse(spec)
+
+    def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
+        shape = next(shape for shape in SHAPES if str(shape) == combo.shape)
+        codebook, codes = cases.fixture.__wrapped__(shape, combo.distribution, seed, SPEED_VECTORS)
+        drawn = inputs.vectors(combo.distribution, queries, shape.dim, seed=seed, role="query")
+        return cases.instance_of(shape, codebook, [(codes, drawn)], SPEED_K)
+
+
+TARGET = PqL2()

@@ -1,0 +1,108 @@
+"""What the core asks of a kernel target, and the instance that travels from a target to a kernel's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from pytest_lance_ar.evidence import Mismatch
+
+Arrays = Mapping[str, NDArray[Any]]
+ArraySpec = tuple[str, tuple[int, ...]]
+"""dtype and shape of an array that the kernel fills."""
+
+
+@dataclass(frozen=True)
+class PackInstance:
+    """One code set: what the kernel packs once, and the calls made on it.
+
+    arrays: handed over at packing. calls[i]: the arrays of call i, whose dtypes and shapes never change within a pack.
+    outputs: the arrays that a call fills; bulky: those so large that of timed calls only a sample is kept.
+    check(i, outputs, rtol): compares the outputs of call i, all or without the bulky ones, with the reference.
+    """
+
+    params: Mapping[str, Any]
+    arrays: Arrays
+    calls: Sequence[Arrays]
+    outputs: Mapping[str, ArraySpec]
+    check: Callable[[int, Arrays, float], Mismatch | None]
+    bulky: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One kernel object: what it is constructed from, and the packs it serves."""
+
+    params: Mapping[str, Any]
+    arrays: Arrays
+    packs: Sequence[PackInstance]
+
+
+class Case(Protocol):
+    """One example of the correctness suite, small enough to print."""
+
+    @property
+    def spec(self) -> str:
+        """One line from which `Target.parse_case` rebuilds this very case."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """The case in words, for the report."""
+        ...
+
+    def instance(self) -> Instance: ...
+
+
+@dataclass(frozen=True)
+class Combo:
+    """One speed workload: a shape and a distribution."""
+
+    shape: str
+    distribution: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.shape} {self.distribution}"
+
+
+class Target(Protocol):
+    """A kind of kernel. Implementations are stateless."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kernel_class(self) -> str:
+        """The class that a kernel file defines."""
+        ...
+
+    @property
+    def driver(self) -> str:
+        """The module that drives such a kernel inside its own process."""
+        ...
+
+    @property
+    def suite(self) -> Path:
+        """The correctness suite: a pytest file."""
+        ...
+
+    @property
+    def suite_tests(self) -> frozenset[str]:
+        """Every test of the suite, as pytest names it behind `::`."""
+        ...
+
+    @property
+    def combos(self) -> tuple[Combo, ...]: ...
+
+    def parse_case(self, spec: str) -> Case:
+        """Raises ValueError for a text that is not the spec of a case."""
+        ...
+
+    def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
+        """The instance that a combo is timed on: one pack and `queries` calls."""
+        ...

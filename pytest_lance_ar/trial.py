@@ -1,0 +1,29 @@
+"""A trial: one candidate, what it is judged against, and under which conditions. Frozen before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_lance_ar.host.parent import Deadline
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.options import Options
+from pytest_lance_ar.targets.protocol import Target
+
+
+@dataclass(frozen=True)
+class Trial:
+    """incumbent is None when there is nothing to beat: the first correct kernel becomes the baseline."""
+
+    options: Options
+    target: Target
+    candidate: Kernel
+    incumbent: Kernel | None
+    incumbent_origin: str
+    commit: str
+    timestamp: str
+    deadline: Deadline
+    core: int | None
+
+    @property
+    def seed(self) -> int:
+        return self.options.seed

@@ -1,0 +1,120 @@
+"""From evidence to a verdict: the keep rule and the exit codes of the contract. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from pytest_lance_ar.evidence import Evidence, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.trial import Trial
+
+GUARD: Final = 1.05
+"""How much slower than the incumbent's own figure the worst combo, and every combo, may be."""
+UNRESOLVED_PCT: Final = 3.0
+"""An interval wider than this to either side of the estimate is too wide to call a candidate no better."""
+
+
+class ExitCode(IntEnum):
+    """What `pytest --lance-ar` exits with."""
+
+    KEPT = 0
+    DISCARD = 1
+    INCORRECT = 2
+    TIMEOUT = 3
+    USAGE = 4
+    NONE = 5
+    TAMPERED = 10
+    INCONCLUSIVE = 11
+    INTERNAL = 70
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The word, the exit code that goes with it, and why."""
+
+    name: str
+    code: ExitCode
+    reason: str = ""
+
+    @property
+    def kept(self) -> bool:
+        return self.code is ExitCode.KEPT
+
+
+def decide(trial: Trial, evidence: Evidence) -> Verdict:
+    """Judge the evidence. Everything that is not a complete, correct and faster kernel is refused before 0 is reached."""
+    correctness = evidence.correctness
+    if evidence.internal_error:
+        return Verdict("none", ExitCode.INTERNAL, evidence.internal_error)
+    if evidence.interrupted:
+        return Verdict("none", ExitCode.INTERRUPTED, "interrupted")
+    if evidence.tampered:
+        return Verdict("tampered", ExitCode.TAMPERED, _sealed_sentence(evidence.tampered))
+    if correctness.failure:
+        return _of_failure(correctness.failure)
+    if correctness.failed:
+        return Verdict("none", ExitCode.INTERNAL, "a test of the suite failed without examining the kernel")
+    if correctness.out_of_time or evidence.total_seconds > trial.options.budget:
+        return Verdict("timeout", ExitCode.TIMEOUT, f"over the budget of {trial.options.budget:g} s")
+    if correctness.missing:
+        return Verdict("none", ExitCode.NONE, _incomplete_sentence(correctness.missing, len(correctness.expected)))
+    if trial.options.phase == "correctness":
+        return Verdict("none", ExitCode.NONE, "correct; speed was not measured (--lance-ar-phase correctness)")
+    if evidence.speed_failure:
+        return _of_failure(evidence.speed_failure)
+    if evidence.speed is None:
+        return Verdict("none", ExitCode.NONE, "speed was not measured")
+    if trial.incumbent is None:
+        return Verdict("baseline", ExitCode.KEPT)
+    return _against_incumbent(trial, evidence.speed)
+
+
+def _against_incumbent(trial: Trial, speed: SpeedEvidence) -> Verdict:
+    def discard(reason: str) -> Verdict:
+        return Verdict("discard", ExitCode.DISCARD, reason)
+
+    ratio, interval = speed.ratio, speed.ratio_interval
+    figures = f"candidate / incumbent {ratio:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
+    if not 0 < interval.low <= interval.high:
+        return Verdict("none", ExitCode.INTERNAL, f"the interval of the ratio is no interval: {figures}")
+    if trial.incumbent is not None and trial.candidate.sha256 == trial.incumbent.sha256:
+        return discard("the very file that is the incumbent")
+    if not interval.high < 1.0:
+        half_width_pct = 100 * max(interval.high / ratio - 1, 1 - interval.low / ratio)
+        if interval.low < 1.0 and half_width_pct > UNRESOLVED_PCT:
+            return Verdict(
+                "inconclusive",
+                ExitCode.INCONCLUSIVE,
+                f"the host is too noisy to decide: {figures}; run it again on a quieter machine",
+            )
+        return discard(f"not strictly better: {figures}")
+    if not speed.worst.candidate_ns <= GUARD * speed.incumbent_worst_ns:
+        return discard(
+            f"the worst combo, {speed.worst.name}, takes {speed.worst.candidate_ns:.0f} ns; the guard allows {GUARD} x "
+            f"the incumbent's worst of {speed.incumbent_worst_ns:.0f} ns"
+        )
+    for combo in speed.combos:
+        if not combo.ratio <= GUARD:
+            return discard(f"{combo.name} takes {combo.ratio:.3f} x its incumbent figure; the guard allows {GUARD}")
+    return Verdict("keep", ExitCode.KEPT)
+
+
+def _of_failure(failure: Failure) -> Verdict:
+    if failure.kind is FaultKind.TIMEOUT:
+        return Verdict("timeout", ExitCode.TIMEOUT, str(failure))
+    return Verdict("incorrect", ExitCode.INCORRECT, str(failure))
+
+
+def _sealed_sentence(changes: tuple[str, ...]) -> str:
+    more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+    return (
+        f"sealed since the baseline, yet changed: {', '.join(changes[:3])}{more}; restore it, or let a person seal the "
+        "new state with --lance-ar-rebaseline"
+    )
+
+
+def _incomplete_sentence(missing: frozenset[str], expected: int) -> str:
+    first = sorted(missing)[0]
+    return f"the gate did not run in full: {len(missing)} of {expected} tests did not pass, {first} among them"
