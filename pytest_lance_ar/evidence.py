@@ -158,6 +158,7 @@ class Evidence:
     correctness: CorrectnessEvidence
     speed: SpeedEvidence | None = None
     speed_failure: Failure | None = None
+    incumbent_failure: Failure | None = None
     tampered: tuple[str, ...] = ()
     against_itself: bool = False
     interrupted: bool = False

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 from pytest_lance_ar import __version__
 from pytest_lance_ar.evidence import Evidence
+from pytest_lance_ar.host import platform
 from pytest_lance_ar.trial import Trial
 from pytest_lance_ar.verdict import ExitCode, Verdict
 
@@ -185,6 +187,17 @@ class Report:
             for key, value in self.as_dict().items()
             if value is not None and not isinstance(value, (dict, list))
         }
+
+
+def header(trial: Trial) -> list[str]:
+    """What a run was made with, for the head of the terminal's output."""
+    lacks = platform.lacking()
+    core = "not pinned" if trial.core is None else f"core {trial.core}"
+    return [
+        f"lance-ar: {trial.candidate.name} {trial.candidate.sha256[:12]} against {trial.incumbent_origin or 'nothing yet'}",
+        f"lance-ar: seed {trial.seed}, budget {trial.options.budget:g} s, {core} of {platform.cpu_name()}, "
+        f"numba {version('numba')}, numpy {version('numpy')}" + (f", without {', '.join(lacks)}" if lacks else ""),
+    ]
 
 
 def _line(key: str, value: object) -> str:

@@ -64,6 +64,8 @@ def decide(trial: Trial, evidence: Evidence) -> Verdict:
         return Verdict("none", ExitCode.NONE, "correct; speed was not measured (--lance-ar-phase correctness)")
     if evidence.speed_failure:
         return _of_failure(evidence.speed_failure)
+    if evidence.incumbent_failure:
+        return Verdict("none", ExitCode.USAGE, _incumbent_sentence(trial, evidence.incumbent_failure))
     if evidence.speed is None:
         return Verdict("none", ExitCode.NONE, "speed was not measured")
     if trial.incumbent is None:
@@ -113,6 +115,11 @@ def _sealed_sentence(changes: tuple[str, ...]) -> str:
         f"sealed since the baseline, yet changed: {', '.join(changes[:3])}{more}; restore it, or let a person seal the "
         "new state with --lance-ar-rebaseline"
     )
+
+
+def _incumbent_sentence(trial: Trial, failure: Failure) -> str:
+    way_out = "name another one" if trial.options.against else "run once with --lance-ar-rebaseline"
+    return f"{trial.incumbent_origin} is no working kernel here ({failure}); {way_out}"
 
 
 def _incomplete_sentence(missing: frozenset[str], expected: int) -> str:

@@ -59,6 +59,7 @@ class Child:
     def control(self) -> None:
         message, segment = wire.receive(self.channel)
         stage = message["operation"]
+        gc.enable()
         try:
             getattr(self, stage)(message, segment)
         except BaseException as error:
@@ -68,6 +69,7 @@ class Child:
         else:
             wire.send(self.channel, {})
         finally:
+            gc.disable()  # none inside a timed call
             if segment is not None:
                 os.close(segment)
 
@@ -101,7 +103,6 @@ class Child:
         for slot in message["slots"]:
             self.calls.pop(slot, None)
             self.owners.pop(slot, None)
-        gc.collect()
 
     def fault(self, error: BaseException, stage: str) -> dict[str, Any]:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.path]
@@ -130,7 +131,6 @@ def main(channel: int, requests: int, replies: int, driver: str, core: int) -> N
     platform.die_with_parent()
     platform.pin(core if core >= 0 else None)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    gc.disable()  # no collection inside a timed call; `drop` collects
     child = Child(socket.socket(fileno=channel), driver)
     importlib.import_module("numba")
     wire.send(child.channel, {})

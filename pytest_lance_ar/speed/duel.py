@@ -17,11 +17,11 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,8 @@ EPOCHS: Final = 6
 ROUNDS_PER_EPOCH: Final = 10
 WARMUP_CALLS: Final = 3
 """Untimed calls after each packing, compilation among them."""
-MAX_QUERIES_PER_BLOCK: Final = 8
-BLOCK_NS: Final = 1_000_000
+MAX_QUERIES_PER_BLOCK: Final = 6
+BLOCK_NS: Final = 700_000
 """What a block should take at least, so that a change of sides is a small part of it."""
 TRANSPORT_CALLS: Final = 400
 KEPT_BULKY_SHARE: Final = 0.125
@@ -48,6 +48,12 @@ KEPT_BULKY_SHARE: Final = 0.125
 
 CANDIDATE: Final = "candidate"
 INCUMBENT: Final = "incumbent"
+
+
+class Progress(Protocol):
+    """Shows one line. A passing line is of interest only while it stands."""
+
+    def __call__(self, text: str, passing: bool = False, /) -> None: ...
 
 
 class IncumbentFailed(Exception):
@@ -159,7 +165,7 @@ def duel(
     core: int | None,
     deadline: Deadline,
     rtol: float = 0.0,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda _text, _passing=False: None,
 ) -> SpeedEvidence:
     """Measure candidate / incumbent over all combos of a target.
 
@@ -190,22 +196,22 @@ def duel(
                     sizes = [_block_size(pack, q) for pack, q in zip(sides[1].packs, queries, strict=True)]
                     _announce(target.combos, sizes, progress)
                 for done in range(ROUNDS_PER_EPOCH):
-                    progress(f"timing: round {epoch * ROUNDS_PER_EPOCH + done + 1} of {EPOCHS * ROUNDS_PER_EPOCH}")
+                    progress(f"timing: round {epoch * ROUNDS_PER_EPOCH + done + 1} of {EPOCHS * ROUNDS_PER_EPOCH}", True)
                     _round(sides, queries, sizes, rng, recording)
         recording.peak_mem_mb = sides[0].host.peak_mem_mb()
-    progress("checking the timed answers")
+    progress("checking the timed answers", True)
     _check_answers(workloads, recording, target.combos, seed, rtol)
     return replace(evidence_of(recording, target.combos), seconds=time.perf_counter() - begun)
 
 
-def _workloads(target: Target, available: int, seed: int, progress: Callable[[str], None]) -> list[Instance]:
+def _workloads(target: Target, available: int, seed: int, progress: Progress) -> list[Instance]:
     workloads = []
     with ThreadPoolExecutor(max_workers=2) as pool:
         # The largest first, so that the two threads end together.
         futures = [pool.submit(target.workload, combo, available, seed) for combo in reversed(target.combos)]
         for combo, future in zip(target.combos, reversed(futures), strict=True):
             workloads.append(future.result())
-            progress(f"workload {combo.name}: ready")
+            progress(f"workload {combo.name}: ready", True)
     return workloads
 
 
@@ -296,7 +302,7 @@ def evidence_of(recording: Recording, combos: Sequence[Combo]) -> SpeedEvidence:
     )
 
 
-def _announce(combos: Sequence[Combo], sizes: Sequence[int], progress: Callable[[str], None]) -> None:
+def _announce(combos: Sequence[Combo], sizes: Sequence[int], progress: Progress) -> None:
     for combo, size in zip(combos, sizes, strict=True):
         progress(f"combo {combo.name}: {size} queries a block")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -25,25 +25,37 @@ STRUCTURES: Final = ("plain", "ties", "equal", "edges", "repeated")
 """How the codes of a drawn case are made; see `_structured`."""
 
 
-def instance_of(shape: PqShape, codebook: Float32, packs: list[tuple[Codes, Float32]], k: int) -> Instance:
-    """The instance of one kernel object that serves (codes, queries) pairs."""
+def instance_of(
+    shape: PqShape, codebook: Float32, packs: list[tuple[Codes, Float32]], k: int, *, many_calls: bool = False
+) -> Instance:
+    """The instance of one kernel object that serves (codes, queries) pairs.
+
+    many_calls: it is worth compiling what computes the expected distances.
+    """
     return Instance(
         params={"shape": (shape.dim, shape.num_sub_vectors, shape.num_centroids)},
         arrays={"codebook": codebook},
-        packs=[_pack(codebook, codes, queries, k) for codes, queries in packs],
+        packs=[_pack(codebook, codes, queries, k, many_calls) for codes, queries in packs],
     )
 
 
-def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int) -> PackInstance:
+def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int, many_calls: bool) -> PackInstance:
+    if many_calls:
+        from pytest_lance_ar.targets.pq_l2 import quantizer  # numba compiles it on import, which not every run needs
+
+        distances = partial(quantizer.distances, codes_t=np.ascontiguousarray(codes.T))
+    else:
+        distances = partial(reference.distances, codes=codes)
+
     @lru_cache(maxsize=1)  # both sides of a duel answer the same query
     def expected(i: int) -> tuple[Float32, Float32]:
         table = reference.distance_table(queries[i], codebook)
-        return table, reference.distances(table, codes)
+        return table, distances(table)
 
     def check(i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
-        table, distances = expected(i)
+        table, distance = expected(i)
         wrong = compare_table(table, outputs["table"], rtol) if "table" in outputs else None
-        return wrong or compare_top_k(distances, k, outputs["ids"], outputs["distances"], rtol)
+        return wrong or compare_top_k(distance, k, outputs["ids"], outputs["distances"], rtol)
 
     n = min(k, len(codes))
     return PackInstance(
@@ -63,7 +75,7 @@ def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int) -> PackInst
 @lru_cache(maxsize=16)
 def fixture(shape: PqShape, distribution: str, seed: int, count: int = FIXTURE_VECTORS) -> tuple[Float32, Codes]:
     """A trained codebook, float32 (M, K, dsub), and the codes of `count` vectors, uint8 (count, M). Both read-only."""
-    from pytest_lance_ar.targets.pq_l2 import quantizer  # numba compiles it on import, which not every run needs
+    from pytest_lance_ar.targets.pq_l2 import quantizer
 
     vectors = inputs.vectors(distribution, count, shape.dim, seed=seed, role="base")
     codebook = quantizer.trained_codebook(

@@ -13,6 +13,8 @@ Source: Jégou, Douze & Schmid, "Product Quantization for Nearest Neighbor Searc
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,10 +36,10 @@ def distance_table(query: Float32, codebook: Float32) -> Float32:
     return table
 
 
-def distances(table: Float32, codes: NDArray[np.uint8]) -> Float32:
+def distances(table: Float32, codes: NDArray[np.integer[Any]]) -> Float32:
     """Distance of every coded vector: the sum of its M table entries, in the order of m.
 
-    table: float32 (M, K); codes: uint8 (N, M). Returns float32 (N,), read-only.
+    table: float32 (M, K); codes: integers (N, M). Returns float32 (N,), read-only.
     """
     total = np.zeros(len(codes), np.float32)
     for entries, column in zip(table, codes.T, strict=True):

@@ -55,7 +55,7 @@ class PqL2:
         shape = next(shape for shape in SHAPES if str(shape) == combo.shape)
         codebook, codes = cases.fixture.__wrapped__(shape, combo.distribution, seed, SPEED_VECTORS)
         drawn = inputs.vectors(combo.distribution, queries, shape.dim, seed=seed, role="query")
-        return cases.instance_of(shape, codebook, [(codes, drawn)], SPEED_K)
+        return cases.instance_of(shape, codebook, [(codes, drawn)], SPEED_K, many_calls=True)
 
 
 TARGET = PqL2()

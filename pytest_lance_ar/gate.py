@@ -1,0 +1,235 @@
+"""One run of the gate, from options to report. Knows the rooms and their order, and no pytest."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from pytest_lance_ar import git, ledger
+from pytest_lance_ar.correctness import replay_command
+from pytest_lance_ar.evidence import CorrectnessEvidence, Evidence, Examination, Failure, SpeedEvidence
+from pytest_lance_ar.examples import Examples
+from pytest_lance_ar.host import platform
+from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.options import OptionError, Options
+from pytest_lance_ar.report import Report
+from pytest_lance_ar.seal import changed, fingerprint
+from pytest_lance_ar.speed.duel import IncumbentFailed, Progress, duel
+from pytest_lance_ar.state import Incumbent, State, StateDirectory, StateError
+from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.trial import Trial
+from pytest_lance_ar.verdict import ExitCode, Verdict
+
+RECORDED: frozenset[str] = frozenset({"keep", "baseline", "discard", "incorrect", "timeout", "tampered", "inconclusive"})
+"""Verdicts that leave a row in the ledger. A run without a verdict was no trial."""
+
+
+class Gate:
+    """Collects the evidence of one trial and stores its outcome. What it decides on is in memory from the start."""
+
+    def __init__(self, options: Options, *, here: Path) -> None:
+        """Raises OptionError and StateError for what the user must mend first."""
+        self._begun = time.monotonic()
+        self.options = options
+        self.directory = StateDirectory(options.state)
+        self._lock: int | None = None
+        if self.stores:
+            self._make_ready_to_store()
+        self.trial, self._state = _open_trial(options, self.directory, here)
+        self.examples = Examples(self.directory.examples, self.trial.target.name)
+        self._unsealed = frozenset({options.kernel.resolve()})
+        self._seal = fingerprint(options.root, unsealed=self._unsealed)
+        self.evidence = Evidence(
+            CorrectnessEvidence(expected=self.trial.target.suite_tests),
+            against_itself=self.trial.incumbent is None,
+            tampered=changed(self._state.seal, self._seal) if self._state and not options.rebaseline else (),
+        )
+
+    @property
+    def stores(self) -> bool:
+        """Whether this run may change the incumbent and the ledger."""
+        return self.options.against is None and self.options.phase == "all"
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def examined(self, examination: Examination) -> None:
+        """A test of the suite ended."""
+        correctness = self.evidence.correctness
+        self._update(
+            correctness=replace(
+                correctness, examinations=(*correctness.examinations, examination), seconds=self.seconds
+            )
+        )
+        if examination.failure and examination.failure.case:
+            with suppress(OSError):
+                self.directory.prepare()
+                self.examples.save(examination.failure.case)
+
+    @property
+    def ready_to_measure(self) -> bool:
+        correctness = self.evidence.correctness
+        complete = not correctness.failed and not correctness.missing
+        return complete and self.options.phase == "all" and not self.evidence.tampered
+
+    def measured(self, speed: SpeedEvidence) -> None:
+        self._update(speed=speed)
+
+    def measuring_failed(self, error: KernelFault | IncumbentFailed) -> None:
+        if isinstance(error, IncumbentFailed) and self.trial.incumbent is not None:
+            self._update(incumbent_failure=error.failure)
+        else:
+            self._update(speed_failure=error.failure)
+
+    def interrupted(self) -> None:
+        self._update(interrupted=True)
+
+    def broke(self, sentence: str) -> None:
+        """The gate itself failed."""
+        self._update(internal_error=self.evidence.internal_error or sentence)
+
+    def close_evidence(self) -> Evidence:
+        """Nothing more will be found out: look at the sealed files once more, and stop the clock."""
+        now = fingerprint(self.options.root, unsealed=self._unsealed)
+        tampered = dict.fromkeys((*self.evidence.tampered, *changed(self._seal, now)))
+        seconds = self.seconds
+        phases = {"correctness": self.evidence.correctness.seconds}
+        if self.evidence.speed:
+            phases["speed"] = self.evidence.speed.seconds
+        phases["other"] = seconds - sum(phases.values())
+        self._update(tampered=tuple(tampered), total_seconds=seconds, phases=phases)
+        return self.evidence
+
+    def conclude(self, verdict: Verdict) -> Report:
+        """Store the outcome. What cannot be stored is not kept."""
+        report = self.report(verdict)
+        try:
+            self._store(report)
+        except (OSError, ledger.LedgerError) as error:
+            return self.report(Verdict("none", ExitCode.INTERNAL, f"the outcome could not be stored: {error}"))
+        return report
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _update(self, **changes: object) -> None:
+        self.evidence = replace(self.evidence, **changes)  # type: ignore[arg-type]
+
+    def report(self, verdict: Verdict) -> Report:
+        failure: Failure | None = self.evidence.correctness.failure
+        replay = ""
+        if failure and failure.case:
+            replay = replay_command(failure.case, self.options.kernel_name, self.options.rtol)
+        return Report(self.trial, self.evidence, verdict, replay)
+
+    def _store(self, report: Report) -> None:
+        if self.stores and report.verdict.kept and self.evidence.speed:
+            trial = self.trial
+            seal = self._seal if trial.incumbent is None or self._state is None else self._state.seal
+            incumbent = Incumbent(
+                kernel=trial.candidate,
+                target=trial.target.name,
+                commit=trial.commit,
+                timestamp=trial.timestamp,
+                geomean_ns=self.evidence.speed.geomean_ns,
+                seed=trial.seed,
+            )
+            self.directory.save(State(incumbent, seal))
+        if self.stores and report.verdict.name in RECORDED:
+            ledger.append(self.options.ledger, report.as_row())
+        if self.options.json is not None:
+            self.options.json.write_text(report.as_json(), encoding="utf-8")
+
+    def _make_ready_to_store(self) -> None:
+        """Find out now, not after the measurement, whether the outcome can be stored."""
+        try:
+            self.directory.prepare()
+            self._lock = os.open(self.directory.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            ledger.check(self.options.ledger)
+        except OSError as error:
+            self.close()
+            raise StateError(
+                f"{error.filename or self.directory.path} cannot be written ({error.strerror}); name a writable directory "
+                "with --lance-ar-state DIR"
+            ) from error
+        except ledger.LedgerError as error:
+            raise StateError(str(error)) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            raise StateError(f"another gate is running on {self.directory.path}; wait until it is done") from error
+
+
+def measure(trial: Trial, progress: Progress) -> SpeedEvidence:
+    """The default measurement: a duel with the incumbent, or with itself when there is none."""
+    return duel(
+        trial.target,
+        trial.candidate,
+        trial.incumbent or trial.candidate,
+        seed=trial.seed,
+        core=trial.core,
+        deadline=trial.deadline,
+        rtol=trial.options.rtol,
+        progress=progress,
+    )
+
+
+def _open_trial(options: Options, directory: StateDirectory, here: Path) -> tuple[Trial, State | None]:
+    try:
+        candidate = Kernel.read(options.kernel, options.kernel_name)
+    except OSError as error:
+        raise OptionError(f"{options.kernel} cannot be read: {error.strerror}") from error
+    state, incumbent, origin = None, None, ""
+    if options.against is not None:
+        incumbent = _against(options, here)
+        origin = incumbent.name
+    elif not options.rebaseline:
+        state = directory.load()
+        if state is not None:
+            incumbent = state.incumbent.kernel
+            origin = f"incumbent {incumbent.sha256[:12]}, kept {state.incumbent.timestamp} at {state.incumbent.commit}"
+    target = target_of(candidate.source)
+    if state is not None and state.incumbent.target != target.name:
+        raise StateError(
+            f"the incumbent is a {state.incumbent.target} kernel and {candidate.name} a {target.name} one; keep each "
+            "target's state apart with --lance-ar-state DIR"
+        )
+    trial = Trial(
+        options=options,
+        target=target,
+        candidate=candidate,
+        incumbent=incumbent,
+        incumbent_origin=origin,
+        commit=git.describe_commit(options.kernel),
+        timestamp=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        deadline=Deadline.after(options.budget),
+        core=platform.timing_core(),
+    )
+    return trial, state
+
+
+def _against(options: Options, here: Path) -> Kernel:
+    against = options.against or ""
+    path = here / against
+    try:
+        if path.is_file():
+            return Kernel.read(path, against)
+    except (OSError, ValueError):
+        pass
+    source = git.source_at(options.kernel, against)
+    if source is None:
+        raise OptionError(
+            f"--lance-ar-against {against!r} is neither a kernel file nor a git commit, branch or tag that has "
+            f"{options.kernel_name}"
+        )
+    return Kernel(f"{against}:{options.kernel_name}", source)

@@ -1,0 +1,367 @@
+"""pytest's hooks, and nothing but: each hands over to the gate. Nothing heavy is imported without `--lance-ar`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_lance_ar import hookspecs
+
+if TYPE_CHECKING:
+    from pytest_lance_ar.correctness import Examiner
+    from pytest_lance_ar.evidence import Evidence, SpeedEvidence
+    from pytest_lance_ar.gate import Gate
+    from pytest_lance_ar.report import Report
+    from pytest_lance_ar.speed.duel import Progress
+    from pytest_lance_ar.suite import Brief
+    from pytest_lance_ar.trial import Trial
+    from pytest_lance_ar.verdict import Verdict
+
+PLUGIN_NAME = "lance_ar_session"
+WORKER_INPUT = "lance_ar"
+REPORT_ATTRIBUTE = "lance_ar"
+INI_TWINS = {
+    "kernel": ("PATH", "the kernel to judge (default: kernel/pq_l2.py)"),
+    "seed": ("N", "seed of all data (default: a fresh one each run; the report names it)"),
+    "budget": ("SECONDS", "time budget of a trial, all included (default: 600)"),
+    "state": ("DIR", "the gate's state (default: .lance_ar; another one holds its results.tsv as well)"),
+    "rtol": ("R", "also accept errors within R x |reference|; at most 1e-6 (default: 0)"),
+}
+"""Options that have a twin in the ini file: a relative path there is relative to the project's root."""
+COMMAND_LINE_ONLY = {
+    "against": ("PATH_OR_GIT_REF", "the incumbent for this run; nothing is stored"),
+    "note": ("TEXT", "description of the experiment, for results.tsv"),
+    "json": ("PATH", "also write the report as JSON"),
+    "phase": ("{all,correctness}", "correctness: examine only, no verdict (exit 5 when it passes)"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lance-ar", "experiment gate for PQ kernels")
+    group.addoption(
+        "--lance-ar",
+        action="store_true",
+        dest="lance_ar",
+        help="run the gate: judge the kernel against the incumbent; the exit status is the verdict",
+    )
+    for name, (metavar, text) in {**INI_TWINS, **COMMAND_LINE_ONLY}.items():
+        group.addoption(f"--lance-ar-{name}", dest=f"lance_ar_{name}", metavar=metavar, default=None, help=text)
+    group.addoption(
+        "--lance-ar-rebaseline",
+        action="store_true",
+        dest="lance_ar_rebaseline",
+        help="the kernel becomes the incumbent if it is correct, and the sealed files are sealed anew",
+    )
+    for name, (_, text) in INI_TWINS.items():
+        parser.addini(f"lance_ar_{name}", help=f"gate: {text}", default="")
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("lance_ar"):
+        return
+    worker_input = getattr(config, "workerinput", None)
+    session = _open_session(config) if worker_input is None else _open_worker(config, worker_input)
+    config.pluginmanager.register(session, PLUGIN_NAME)
+    if worker_input is None and config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(XdistHooks(session), f"{PLUGIN_NAME}_xdist")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """The last word on the exit status: under `--lance-ar`, 0 needs a verdict that says so."""
+    result = yield
+    if config.getoption("lance_ar", False) and not hasattr(config, "workerinput"):
+        session = config.pluginmanager.get_plugin(PLUGIN_NAME)
+        return session.exit_code(result) if session is not None else (result or _none())
+    return result
+
+
+def pytest_lance_ar_measure(trial: Trial, progress: Progress) -> SpeedEvidence:
+    from pytest_lance_ar.gate import measure
+
+    return measure(trial, progress)
+
+
+def pytest_lance_ar_decide(trial: Trial, evidence: Evidence) -> Verdict:
+    from pytest_lance_ar.verdict import decide
+
+    return decide(trial, evidence)
+
+
+def _none() -> int:
+    from pytest_lance_ar.verdict import ExitCode
+
+    return ExitCode.NONE
+
+
+def _open_session(config: pytest.Config) -> GateSession:
+    if sys.platform == "win32":
+        raise pytest.UsageError("the gate needs Linux or macOS: on Windows it cannot isolate and pin a kernel's process")
+    from pytest_lance_ar.gate import Gate
+    from pytest_lance_ar.options import OptionError, Options
+    from pytest_lance_ar.state import StateError
+
+    values = {name: _value(config, name) for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}
+    here = config.invocation_params.dir
+    try:
+        options = Options.from_strings(
+            values, root=config.rootpath, here=here, rebaseline=config.getoption("lance_ar_rebaseline")
+        )
+        gate = Gate(options, here=here)
+    except (OptionError, StateError) as error:
+        raise pytest.UsageError(str(error)) from error
+    return GateSession(config, gate)
+
+
+def _value(config: pytest.Config, name: str) -> str | None:
+    given = config.getoption(f"lance_ar_{name}")
+    if given is not None or name not in INI_TWINS:
+        return given
+    value = str(config.getini(f"lance_ar_{name}"))
+    return str(config.rootpath / value) if value and name in ("kernel", "state") else value
+
+
+def _open_worker(config: pytest.Config, worker_input: dict[str, Any]) -> SuiteHooks:
+    from pytest_lance_ar.suite import Brief
+
+    return SuiteHooks(config, Brief.from_dict(worker_input[WORKER_INPUT]))
+
+
+class SuiteHooks:
+    """Runs the shipped suite: in an xdist worker this is all, in the controlling process `GateSession` adds the rest."""
+
+    def __init__(self, config: pytest.Config, brief: Brief) -> None:
+        from pytest_lance_ar.suite import BRIEF
+        from pytest_lance_ar.targets.registry import target_of
+
+        self.config = config
+        self.brief = brief
+        config.stash[BRIEF] = brief
+        suite = str(target_of(brief.source).suite)
+        # Nothing but the suite is collected; a test of it that was named on the command line stays a choice.
+        config.args = [arg for arg in config.args if arg.startswith(f"{suite}::")] or [suite]
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        import hypothesis
+
+        seen = set()
+        for item in items:
+            test = getattr(item, "obj", None)
+            if test in seen or not getattr(test, "is_hypothesis_test", False):
+                continue
+            seen.add(test)
+            hypothesis.seed(self.brief.seed)(test)
+            hypothesis.settings(
+                max_examples=item.module.EXAMPLES[item.originalname],  # type: ignore[attr-defined]
+                deadline=None,  # the examiner has its own
+                database=None,  # falsifying examples are stored as cases, by the gate
+                derandomize=False,
+                print_blob=False,
+                suppress_health_check=list(hypothesis.HealthCheck),
+            )(test)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        examiner: Examiner | None = getattr(item, "funcargs", {}).get("examiner")
+        if call.when == "call" and examiner is not None:
+            failure = examiner.failure
+            record = {"examples": examiner.examples, "failure": vars(failure) if failure and report.failed else None}
+            setattr(report, REPORT_ATTRIBUTE, record)
+            if failure and report.failed:
+                report.longrepr = "\n".join(filter(None, [str(failure), failure.hint, failure.detail]))
+        return report
+
+
+class XdistHooks:
+    """Only registered where xdist is."""
+
+    def __init__(self, session: SuiteHooks) -> None:
+        self.session = session
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[WORKER_INPUT] = self.session.brief.as_dict()
+
+
+class GateSession(SuiteHooks):
+    """The controlling process: collects the evidence, measures, decides, reports, and sets the exit status."""
+
+    def __init__(self, config: pytest.Config, gate: Gate) -> None:
+        from pytest_lance_ar.suite import Brief
+
+        self.gate = gate
+        self.report: Report | None = None
+        trial = gate.trial
+        brief = Brief(
+            name=trial.candidate.name,
+            source=trial.candidate.source,
+            path=trial.options.kernel_name,
+            deadline=trial.deadline.moment,
+            seed=trial.seed,
+            rtol=trial.options.rtol,
+            examples=tuple(gate.examples.load()),
+        )
+        super().__init__(config, brief)
+        if not config.option.maxfail:
+            config.option.maxfail = 1  # one failure decides
+
+    def pytest_report_header(self) -> list[str]:
+        from pytest_lance_ar.report import header
+
+        return header(self.gate.trial)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from pytest_lance_ar.evidence import Examination, Failure, FaultKind
+
+        record = getattr(report, REPORT_ATTRIBUTE, None)
+        if record is None and not report.failed:
+            return
+        failure = None
+        if record and record["failure"]:
+            failure = Failure(**{**record["failure"], "kind": FaultKind(record["failure"]["kind"])})
+        test = report.nodeid.partition("::")[2]
+        self.gate.examined(Examination(test, report.passed, record["examples"] if record else 0, failure))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        result = yield
+        if self.gate.ready_to_measure and not session.config.option.collectonly:
+            self._end_workers()
+            self._measure()
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> bool | None:
+        # Nothing can save a trial whose sealed files changed: collect nothing.
+        return True if self.gate.evidence.tampered else None
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        if excinfo.type is KeyboardInterrupt:  # pytest's own ways to stop are subclasses of it
+            self.gate.interrupted()
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.gate.broke(f"internal error: {excinfo.exconly()}")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        self._decide()
+        self._add_junit_properties()
+        result = None
+        try:
+            result = yield
+        except Exception:  # another plugin's failure must not become an exit status of ours
+            traceback.print_exc()
+            self.report = None
+        session.exitstatus = self.exit_code(session.exitstatus)
+        if self.report is not None:
+            self._write(self.report.as_text())
+        return result
+
+    def pytest_unconfigure(self) -> None:
+        self.gate.close()
+
+    def exit_code(self, pytest_status: int | None) -> int:
+        """The exit status of this run. Without a report it is an error, unless pytest found one of the user's."""
+        from pytest_lance_ar.verdict import ExitCode
+
+        if self.report is not None:
+            return self.report.verdict.code
+        if pytest_status == pytest.ExitCode.USAGE_ERROR:
+            return ExitCode.USAGE
+        if pytest_status == pytest.ExitCode.OK:
+            return ExitCode.NONE
+        return ExitCode.INTERNAL
+
+    def _decide(self) -> None:
+        gate = self.gate
+        try:
+            evidence = gate.close_evidence()
+            verdict = self.config.hook.pytest_lance_ar_decide(trial=gate.trial, evidence=evidence)
+            self.report = gate.conclude(verdict)
+            self.config.hook.pytest_lance_ar_report(report=self.report)
+        except Exception:
+            self._broke()
+
+    def _broke(self) -> None:
+        from pytest_lance_ar.verdict import ExitCode, Verdict
+
+        trace = traceback.format_exc()
+        self._write(f"\nThe gate itself failed. Please report this:\n{trace}\n")
+        self.gate.broke(f"the gate itself failed: {trace.strip().splitlines()[-1]}")
+        self.report = self.gate.report(Verdict("none", ExitCode.INTERNAL, self.gate.evidence.internal_error))
+
+    def _measure(self) -> None:
+        from pytest_lance_ar.host.parent import KernelFault
+        from pytest_lance_ar.speed.duel import IncumbentFailed
+
+        progress = LineProgress(self.config)
+        try:
+            self.gate.measured(
+                self.config.hook.pytest_lance_ar_measure(trial=self.gate.trial, progress=progress)
+            )
+        except (KernelFault, IncumbentFailed) as error:
+            self.gate.measuring_failed(error)
+        except Exception:
+            self._broke()
+        finally:
+            progress.end()
+
+    def _end_workers(self) -> None:
+        """xdist's workers live until the session ends; while they do, they take time from the core we measure on."""
+        controller = self.config.pluginmanager.get_plugin("dsession")
+        manager = getattr(controller, "nodemanager", None)
+        if manager is not None:
+            manager.teardown_nodes()
+
+    def _add_junit_properties(self) -> None:
+        from _pytest.junitxml import xml_key
+
+        xml = self.config.stash.get(xml_key, None)
+        if xml is not None and self.report is not None:
+            for key, value in self.report.as_properties().items():
+                xml.add_global_property(f"lance_ar_{key}", value)
+
+    def _write(self, text: str) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write(text, flush=True)
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+class LineProgress:
+    """Progress in the terminal: one line, rewritten, where there is a terminal; else a line for what lasts."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._reporter = config.pluginmanager.get_plugin("terminalreporter")
+        self._rewrites = self._reporter is not None and self._reporter.isatty
+        if self._reporter is not None:
+            self._reporter.ensure_newline()
+
+    def __call__(self, text: str, passing: bool = False, /) -> None:
+        if self._reporter is None:
+            return
+        if self._rewrites:
+            self._reporter.rewrite(f"lance-ar: {text}", erase=True)
+        elif not passing:
+            self._reporter.write_line(f"lance-ar: {text}")
+
+    def end(self) -> None:
+        if self._rewrites:
+            self._reporter.rewrite("", erase=True)
+

@@ -1,0 +1,89 @@
+"""Fixtures of the correctness suites. A suite imports the ones it uses; nothing here is visible elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_lance_ar.correctness import Examiner
+from pytest_lance_ar.host.parent import Deadline
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.targets.registry import target_of
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What a process needs to know to examine a kernel: plain values, so that it travels to xdist's workers."""
+
+    name: str
+    source: bytes
+    path: str
+    deadline: float
+    seed: int
+    rtol: float
+    examples: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "examples": list(self.examples)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Brief:
+        return cls(**{**values, "examples": tuple(values["examples"])})
+
+    def examiner(self) -> Examiner:
+        return Examiner(
+            Kernel(self.name, self.source),
+            target_of(self.source),
+            deadline=Deadline(self.deadline),
+            rtol=self.rtol,
+        )
+
+
+BRIEF = pytest.StashKey[Brief]()
+PLAIN_BUDGET_SECONDS = 600.0
+PLAIN_SEED = 0
+
+
+def plain_brief(config: pytest.Config) -> Brief:
+    """The brief of a plain pytest run: the project's kernel, the same data every time, nothing stored."""
+    from pytest_lance_ar.options import DEFAULT_KERNEL, display_path
+
+    path = config.rootpath / (config.getini("lance_ar_kernel") or DEFAULT_KERNEL)
+    name = display_path(path, config.rootpath)
+    return Brief(name, path.read_bytes(), str(path), Deadline.after(PLAIN_BUDGET_SECONDS).moment, PLAIN_SEED, 0.0)
+
+
+def brief_of(config: pytest.Config) -> Brief:
+    """The brief of this run: the gate's, or that of a plain run."""
+    if BRIEF not in config.stash:
+        config.stash[BRIEF] = plain_brief(config)
+    return config.stash[BRIEF]
+
+
+@pytest.fixture(scope="session")
+def examiner(pytestconfig: pytest.Config) -> Iterator[Examiner]:
+    """Examines the kernel under test."""
+    with brief_of(pytestconfig).examiner() as examiner:
+        yield examiner
+
+
+@pytest.fixture(autouse=True)
+def examination(examiner: Examiner) -> None:
+    """Every test is an examination of its own."""
+    examiner.begin()
+
+
+@pytest.fixture(scope="session")
+def fixture_seed(pytestconfig: pytest.Config) -> int:
+    """Seeds the trained codebooks of this trial."""
+    return brief_of(pytestconfig).seed
+
+
+@pytest.fixture(scope="session")
+def earlier_cases(pytestconfig: pytest.Config) -> list[str]:
+    """Specifications of cases that earlier kernels failed on."""
+    return list(brief_of(pytestconfig).examples)
+
