@@ -89,7 +89,7 @@ class PqKernel:
         self.codebook = codebook
 
     def pack_codes(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 (N, M) -> uint8 (M, N): each sub-vector's codes in one run. Not timed; whatever helps may be done here."""
+        """uint8 (N, M) -> uint8 (M, N): each sub-vector's codes in one run. Not timed."""
         return np.ascontiguousarray(codes.T)
 
     def distance_table(self, query: NDArray[np.float32], out: NDArray[np.float32]) -> None:
@@ -99,7 +99,10 @@ class PqKernel:
     def probe_top_k(
         self, table: NDArray[np.float32], codes: NDArray[np.uint8], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The min(k, N) nearest: ids int64 and distances float32, ascending. `codes` is what pack_codes returned. Timed."""
+        """The min(k, N) nearest: ids int64 and distances float32, ascending. Timed.
+
+        `codes` is what pack_codes returned.
+        """
         count = codes.shape[1]
         distances = np.empty(count, np.float32)
         scan(table, codes, distances)

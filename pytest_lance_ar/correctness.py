@@ -5,11 +5,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Final
 
 from pytest_lance_ar.evidence import Failure, FaultKind, Mismatch
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost, Pack
 from pytest_lance_ar.kernel_source import Kernel, contract_failure
 from pytest_lance_ar.targets.protocol import Case, Target
+
+FATAL: Final = frozenset({FaultKind.DIED, FaultKind.TIMEOUT})
+"""Faults that cost the kernel's process."""
 
 
 class ExaminationFailed(AssertionError):
@@ -44,7 +48,6 @@ class Examiner:
         deadline: Deadline,
         core: int | None = None,
         rtol: float = 0.0,
-        kernel_path: str = "",
     ) -> None:
         self.kernel = kernel
         self.target = target
@@ -53,7 +56,6 @@ class Examiner:
         self._deadline = deadline
         self._core = core
         self._rtol = rtol
-        self._kernel_path = kernel_path or kernel.name
         self._host: KernelHost | None = None
         self._fatal: _Fatal | None = None
 
@@ -82,7 +84,7 @@ class Examiner:
             wrong = self._first_mismatch(case)
         except KernelFault as fault:
             failure = fault.failure
-            if failure.kind in (FaultKind.DIED, FaultKind.TIMEOUT):
+            if failure.kind in FATAL:
                 self._stop()
                 self._fatal = _Fatal(case.spec, failure)
             self._fail(failure, case)
@@ -95,29 +97,17 @@ class Examiner:
         host = self._running_host()
         instance = case.instance()
         kernel = host.build(instance)
-        packs = [host.pack(kernel, pack)[0] for pack in instance.packs]
-        self.examples += 1
-        call = 0
+        packs: list[Pack] = []
         try:
-            # Code sets take turns, so that an answer computed from another set shows.
-            for i in range(max(len(pack.instance.calls) for pack in packs)):
-                for pack in packs:
-                    if i < len(pack.instance.calls):
-                        pack.call(i)
-                        mismatch = pack.instance.check(i, pack.outputs, self._rtol)
-                        if mismatch:
-                            return call, mismatch
-                        call += 1
-        finally:
-            if self._host is host:
-                self._drop(host, kernel, packs)
-        return None
-
-    def _drop(self, host: KernelHost, kernel: int, packs: list) -> None:  # type: ignore[type-arg]
-        try:
-            host.drop(kernel, packs)
-        except KernelFault:
-            self._stop()
+            packs += [host.pack(kernel, pack)[0] for pack in instance.packs]
+            self.examples += 1
+            wrong = _first_difference(packs, self._rtol)
+        except KernelFault as fault:
+            if fault.failure.kind not in FATAL:
+                host.drop(kernel, packs)
+            raise
+        host.drop(kernel, packs)
+        return wrong
 
     def _running_host(self) -> KernelHost:
         if self._host is None:
@@ -145,8 +135,17 @@ class Examiner:
             self._host.close()
             self._host = None
 
-    def replay_command(self, failure: Failure) -> str:
-        return replay_command(failure.case, self._kernel_path, self._rtol)
+
+def _first_difference(packs: list[Pack], rtol: float) -> tuple[int, Mismatch] | None:
+    """Make every call and compare. Code sets take turns, so that an answer computed from another set shows."""
+    turns = range(max(len(pack.instance.calls) for pack in packs))
+    calls = [(pack, i) for i in turns for pack in packs if i < len(pack.instance.calls)]
+    for number, (pack, i) in enumerate(calls):
+        pack.call(i)
+        mismatch = pack.instance.check(i, pack.outputs, rtol)
+        if mismatch:
+            return number, mismatch
+    return None
 
 
 def replay_command(case: str, kernel_path: str, rtol: float = 0.0) -> str:
@@ -163,7 +162,7 @@ def hint(mismatch: Mismatch) -> str:
         return ""
     if mismatch.rounding_only:
         return (
-            "rounding only: every value agrees within 1e-6 of itself; keep the reference's order (sum over d, then over "
-            "m, in float32, without FMA), or let a person allow it with --lance-ar-rtol 1e-6"
+            "rounding only: every value agrees within 1e-6 of itself; keep the reference's order (sum over d, then "
+            "over m, in float32, without FMA), or let a person allow it with --lance-ar-rtol 1e-6"
         )
     return "not rounding: the arithmetic differs, or precision was given up (float16, 8- or 16-bit tables)"

@@ -119,7 +119,10 @@ class ComboFigures:
 
 @dataclass(frozen=True)
 class SpeedEvidence:
-    """What the duel of candidate and incumbent measured. All times are ns per query; `ratio` is candidate / incumbent."""
+    """What the duel of candidate and incumbent measured. All times are ns per query.
+
+    ratio is candidate / incumbent.
+    """
 
     combos: tuple[ComboFigures, ...]
     geomean_ns: float

@@ -26,7 +26,9 @@ from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial import Trial
 from pytest_lance_ar.verdict import ExitCode, Verdict
 
-RECORDED: frozenset[str] = frozenset({"keep", "baseline", "discard", "incorrect", "timeout", "tampered", "inconclusive"})
+RECORDED: frozenset[str] = frozenset(
+    {"keep", "baseline", "discard", "incorrect", "timeout", "tampered", "inconclusive"}
+)
 """Verdicts that leave a row in the ledger. A run without a verdict was no trial."""
 
 
@@ -158,8 +160,8 @@ class Gate:
         except OSError as error:
             self.close()
             raise StateError(
-                f"{error.filename or self.directory.path} cannot be written ({error.strerror}); name a writable directory "
-                "with --lance-ar-state DIR"
+                f"{error.filename or self.directory.path} cannot be written ({error.strerror}); name a writable "
+                "directory with --lance-ar-state DIR"
             ) from error
         except ledger.LedgerError as error:
             raise StateError(str(error)) from error

@@ -10,7 +10,11 @@ def _git(directory: Path, *arguments: str) -> bytes | None:
     """The output of a git command, None when it fails or git is not there."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(directory), *arguments], capture_output=True, timeout=20, check=False, stdin=subprocess.DEVNULL
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            timeout=20,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None

@@ -1,6 +1,6 @@
 """Hooks of the gate. A conftest may implement them to add to a step or to replace it; conftest.py is sealed.
 
-The default implementations are in `plugin`; each step of the data flow (trial -> evidence -> verdict -> report) has one.
+The default implementations are in `plugin`; each step of the flow (trial -> evidence -> verdict -> report) has one.
 """
 
 from __future__ import annotations

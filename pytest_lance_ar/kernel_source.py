@@ -81,7 +81,8 @@ def _refused_import(node: ast.AST) -> str:
             return "." * node.level + module
         if module in ALLOWED_NAMES:
             return next(
-                (f"{alias.name} from {module}" for alias in node.names if alias.name not in ALLOWED_NAMES[module]), ""
+                (f"{alias.name} from {module}" for alias in node.names if alias.name not in ALLOWED_NAMES[module]),
+                "",
             )
         if module.partition(".")[0] not in ALLOWED_IMPORTS:
             return module

@@ -44,7 +44,9 @@ class Options:
         return display_path(self.kernel, self.root)
 
     @classmethod
-    def from_strings(cls, values: Mapping[str, str | None], *, root: Path, here: Path, rebaseline: bool = False) -> Options:
+    def from_strings(
+        cls, values: Mapping[str, str | None], *, root: Path, here: Path, rebaseline: bool = False
+    ) -> Options:
         """Check and convert what was typed. Absent and empty values mean the default.
 
         Relative paths of the command line are relative to `here`, the defaults to `root`. Raises OptionError.
@@ -75,7 +77,8 @@ class Options:
             raise OptionError(f"--lance-ar-phase must be one of {', '.join(PHASES)}, not {options.phase!r}")
         if options.rtol > MAX_RTOL:
             raise OptionError(
-                f"--lance-ar-rtol {options.rtol:g} is too large: above {MAX_RTOL:g} tables of 16-bit integers would pass"
+                f"--lance-ar-rtol {options.rtol:g} is too large: above {MAX_RTOL:g}, tables of 16-bit integers "
+                "would pass"
             )
         if options.state.exists() and not options.state.is_dir():
             raise OptionError(f"--lance-ar-state {options.state} is not a directory")

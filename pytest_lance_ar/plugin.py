@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,6 +87,20 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     return result
 
 
+@pytest.hookimpl(tryfirst=True, specname="pytest_cmdline_main")
+def pytest_cmdline_main_in_the_right_root(config: pytest.Config) -> int | None:
+    """pytest takes a path behind an option that it does not know yet for a place to look for the project's root.
+
+    A kernel, a state directory or a note that is the name of a file would then choose another project: another state,
+    another incumbent. Start over with `--option=value`, which pytest leaves alone.
+    """
+    invocation = config.invocation_params
+    arguments = _joined(invocation.args, invocation.dir)
+    if not config.getoption("lance_ar") or arguments == list(invocation.args) or hasattr(config, "workerinput"):
+        return None
+    return int(pytest.main(arguments, plugins=invocation.plugins))
+
+
 def pytest_lance_ar_measure(trial: Trial, progress: Progress) -> SpeedEvidence:
     from pytest_lance_ar.gate import measure
 
@@ -97,6 +113,18 @@ def pytest_lance_ar_decide(trial: Trial, evidence: Evidence) -> Verdict:
     return decide(trial, evidence)
 
 
+def _joined(arguments: Iterable[str | os.PathLike[str]], here: Path) -> list[str]:
+    """Arguments with `--lance-ar-x value` as `--lance-ar-x=value` wherever the value is a path that exists."""
+    options = {f"--lance-ar-{name}" for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}
+    joined: list[str] = []
+    for argument in map(os.fspath, arguments):
+        if joined and joined[-1] in options and os.path.lexists(here / argument):
+            joined[-1] = f"{joined[-1]}={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _none() -> int:
     from pytest_lance_ar.verdict import ExitCode
 
@@ -105,7 +133,9 @@ def _none() -> int:
 
 def _open_session(config: pytest.Config) -> GateSession:
     if sys.platform == "win32":
-        raise pytest.UsageError("the gate needs Linux or macOS: on Windows it cannot isolate and pin a kernel's process")
+        raise pytest.UsageError(
+            "the gate needs Linux or macOS: on Windows it cannot isolate and pin a kernel's process"
+        )
     from pytest_lance_ar.gate import Gate
     from pytest_lance_ar.options import OptionError, Options
     from pytest_lance_ar.state import StateError
@@ -123,7 +153,7 @@ def _open_session(config: pytest.Config) -> GateSession:
 
 
 def _value(config: pytest.Config, name: str) -> str | None:
-    given = config.getoption(f"lance_ar_{name}")
+    given: str | None = config.getoption(f"lance_ar_{name}")
     if given is not None or name not in INI_TWINS:
         return given
     value = str(config.getini(f"lance_ar_{name}"))
@@ -137,7 +167,7 @@ def _open_worker(config: pytest.Config, worker_input: dict[str, Any]) -> SuiteHo
 
 
 class SuiteHooks:
-    """Runs the shipped suite: in an xdist worker this is all, in the controlling process `GateSession` adds the rest."""
+    """Runs the shipped suite. An xdist worker needs no more; in the controlling process `GateSession` adds the rest."""
 
     def __init__(self, config: pytest.Config, brief: Brief) -> None:
         from pytest_lance_ar.suite import BRIEF
@@ -155,7 +185,7 @@ class SuiteHooks:
 
         seen = set()
         for item in items:
-            test = getattr(item, "obj", None)
+            test: Any = getattr(item, "obj", None)
             if test in seen or not getattr(test, "is_hypothesis_test", False):
                 continue
             seen.add(test)
@@ -177,7 +207,10 @@ class SuiteHooks:
         examiner: Examiner | None = getattr(item, "funcargs", {}).get("examiner")
         if call.when == "call" and examiner is not None:
             failure = examiner.failure
-            record = {"examples": examiner.examples, "failure": vars(failure) if failure and report.failed else None}
+            record = {
+                "examples": examiner.examples,
+                "failure": vars(failure) if failure and report.failed else None,
+            }
             setattr(report, REPORT_ATTRIBUTE, record)
             if failure and report.failed:
                 report.longrepr = "\n".join(filter(None, [str(failure), failure.hint, failure.detail]))
@@ -309,9 +342,7 @@ class GateSession(SuiteHooks):
 
         progress = LineProgress(self.config)
         try:
-            self.gate.measured(
-                self.config.hook.pytest_lance_ar_measure(trial=self.gate.trial, progress=progress)
-            )
+            self.gate.measured(self.config.hook.pytest_lance_ar_measure(trial=self.gate.trial, progress=progress))
         except (KernelFault, IncumbentFailed) as error:
             self.gate.measuring_failed(error)
         except Exception:
@@ -362,6 +393,5 @@ class LineProgress:
             self._reporter.write_line(f"lance-ar: {text}")
 
     def end(self) -> None:
-        if self._rewrites:
+        if self._reporter is not None and self._rewrites:
             self._reporter.rewrite("", erase=True)
-

@@ -90,7 +90,10 @@ class Report:
             report.update(
                 geomean_ns_per_query=speed.geomean_ns,
                 geomean_ns_ci_90pct=[speed.geomean_interval.low, speed.geomean_interval.high],
-                worst={"ns": speed.worst.candidate_ns, "combo": [speed.worst.shape, speed.worst.distribution]},
+                worst={
+                    "ns": speed.worst.candidate_ns,
+                    "combo": [speed.worst.shape, speed.worst.distribution],
+                },
                 best={"ns": speed.best.candidate_ns, "combo": [speed.best.shape, speed.best.distribution]},
                 per_combo=[asdict(combo) for combo in speed.combos],
                 noise_floor_pct=speed.noise_floor_pct,
@@ -194,7 +197,8 @@ def header(trial: Trial) -> list[str]:
     lacks = platform.lacking()
     core = "not pinned" if trial.core is None else f"core {trial.core}"
     return [
-        f"lance-ar: {trial.candidate.name} {trial.candidate.sha256[:12]} against {trial.incumbent_origin or 'nothing yet'}",
+        f"lance-ar: {trial.candidate.name} {trial.candidate.sha256[:12]} "
+        f"against {trial.incumbent_origin or 'nothing yet'}",
         f"lance-ar: seed {trial.seed}, budget {trial.options.budget:g} s, {core} of {platform.cpu_name()}, "
         f"numba {version('numba')}, numpy {version('numpy')}" + (f", without {', '.join(lacks)}" if lacks else ""),
     ]

@@ -86,4 +86,3 @@ def fixture_seed(pytestconfig: pytest.Config) -> int:
 def earlier_cases(pytestconfig: pytest.Config) -> list[str]:
     """Specifications of cases that earlier kernels failed on."""
     return list(brief_of(pytestconfig).examples)
-

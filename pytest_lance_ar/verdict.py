@@ -44,7 +44,7 @@ class Verdict:
 
 
 def decide(trial: Trial, evidence: Evidence) -> Verdict:
-    """Judge the evidence. Everything that is not a complete, correct and faster kernel is refused before 0 is reached."""
+    """Judge the evidence. What is not complete, correct and faster is refused before 0 is reached."""
     correctness = evidence.correctness
     if evidence.internal_error:
         return Verdict("none", ExitCode.INTERNAL, evidence.internal_error)

@@ -64,7 +64,9 @@ class Child:
             getattr(self, stage)(message, segment)
         except BaseException as error:
             driver = self.drivers.get(message.get("kernel", -1))
-            stage = {"load": "import", "build": "PqKernel()", "pack": driver.stage if driver else stage}.get(stage, stage)
+            stage = {"load": "import", "build": "PqKernel()", "pack": driver.stage if driver else stage}.get(
+                stage, stage
+            )
             wire.send(self.channel, self.fault(error, stage))
         else:
             wire.send(self.channel, {})

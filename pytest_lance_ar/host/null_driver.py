@@ -14,6 +14,10 @@ class Driver:
         pass
 
     def pack(
-        self, _params: dict[str, Any], _arrays: dict[str, Any], _inputs: dict[str, Any], _outputs: dict[str, Any]
+        self,
+        _params: dict[str, Any],
+        _arrays: dict[str, Any],
+        _inputs: dict[str, Any],
+        _outputs: dict[str, Any],
     ) -> Callable[[], None]:
         return lambda: None

@@ -71,7 +71,12 @@ class Pack:
     """A code set that a kernel has packed, ready for calls."""
 
     def __init__(
-        self, host: KernelHost, slot: int, instance: PackInstance, inputs: Arrays, outputs: dict[str, NDArray[Any]]
+        self,
+        host: KernelHost,
+        slot: int,
+        instance: PackInstance,
+        inputs: Arrays,
+        outputs: dict[str, NDArray[Any]],
     ) -> None:
         self._host = host
         self._token = wire.CALL.pack(slot)

@@ -47,7 +47,7 @@ def die_with_parent() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     pr_set_pdeathsig = 1
-    return ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0) == 0)
 
 
 def peak_resident_bytes(pid: int) -> int | None:

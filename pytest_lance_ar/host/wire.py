@@ -77,7 +77,7 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
 
 
 def layout_of(arrays: Mapping[str, tuple[str, tuple[int, ...]]], start: int = 0) -> tuple[Layout, int]:
-    """Place arrays one after the other from byte `start`, each on its own cache line. Returns the layout and its end."""
+    """Place arrays one after the other from byte `start`, each on its own cache line: the layout and its end."""
     layout: Layout = {}
     for name, (dtype, shape) in arrays.items():
         layout[name] = (dtype, shape, start)
@@ -100,7 +100,4 @@ def new_segment(size: int) -> int:
 def map_segment(segment: int, layout: Layout) -> dict[str, NDArray[Any]]:
     """The arrays of a segment, by name. The mapping lives as long as they do; the descriptor may be closed."""
     memory = mmap.mmap(segment, os.fstat(segment).st_size)
-    return {
-        name: np.ndarray(shape, np.dtype(dtype), memory, offset)
-        for name, (dtype, shape, offset) in layout.items()
-    }
+    return {name: np.ndarray(shape, np.dtype(dtype), memory, offset) for name, (dtype, shape, offset) in layout.items()}

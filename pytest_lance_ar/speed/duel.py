@@ -196,7 +196,10 @@ def duel(
                     sizes = [_block_size(pack, q) for pack, q in zip(sides[1].packs, queries, strict=True)]
                     _announce(target.combos, sizes, progress)
                 for done in range(ROUNDS_PER_EPOCH):
-                    progress(f"timing: round {epoch * ROUNDS_PER_EPOCH + done + 1} of {EPOCHS * ROUNDS_PER_EPOCH}", True)
+                    progress(
+                        f"timing: round {epoch * ROUNDS_PER_EPOCH + done + 1} of {EPOCHS * ROUNDS_PER_EPOCH}",
+                        True,
+                    )
                     _round(sides, queries, sizes, rng, recording)
         recording.peak_mem_mb = sides[0].host.peak_mem_mb()
     progress("checking the timed answers", True)

@@ -41,7 +41,9 @@ def instance_of(
 
 def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int, many_calls: bool) -> PackInstance:
     if many_calls:
-        from pytest_lance_ar.targets.pq_l2 import quantizer  # numba compiles it on import, which not every run needs
+        from pytest_lance_ar.targets.pq_l2 import (
+            quantizer,
+        )  # numba compiles it on import, which not every run needs
 
         distances = partial(quantizer.distances, codes_t=np.ascontiguousarray(codes.T))
     else:
@@ -141,7 +143,9 @@ class DrawnCase:
         for code_set in range(self.code_sets):
             n = self.n if code_set == 0 else self.n // 2 + 1
             stream = Stream(self.seed, "codes", code_set)
-            codes = _structured(self.structure, self.shape, n, stream) if pool is None else pool[stream.below(len(pool), n)]
+            codes = (
+                _structured(self.structure, self.shape, n, stream) if pool is None else pool[stream.below(len(pool), n)]
+            )
             packs.append((np.ascontiguousarray(codes), self._vectors(QUERIES_PER_CASE, f"query {code_set}")))
         return instance_of(self.shape, codebook, packs, self.k)
 
@@ -191,7 +195,9 @@ class LiteralCase:
     def instance(self) -> Instance:
         shape = self.shape
         codes = np.array(self.codes, np.uint8).reshape(len(self.codes), shape.num_sub_vectors)
-        return instance_of(shape, np.array(self.codebook, np.float32), [(codes, np.array(self.queries, np.float32))], self.k)
+        return instance_of(
+            shape, np.array(self.codebook, np.float32), [(codes, np.array(self.queries, np.float32))], self.k
+        )
 
 
 def parse(spec: str) -> DrawnCase | LiteralCase:

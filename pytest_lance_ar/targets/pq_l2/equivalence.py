@@ -52,7 +52,12 @@ def compare_top_k(
         return Mismatch("probe_top_k ids", (i,), "every id once", f"{duplicate} a second time")
 
     wrong = _first_difference(
-        "probe_top_k distances", reference[ids], distances, TOPK_DIST_TOL, rtol, "the reference distance of the id"
+        "probe_top_k distances",
+        reference[ids],
+        distances,
+        TOPK_DIST_TOL,
+        rtol,
+        "the reference distance of the id",
     )
     if wrong:
         return wrong
@@ -60,11 +65,19 @@ def compare_top_k(
     if falling.any():
         i = int(np.argmax(falling)) + 1
         return Mismatch(
-            "probe_top_k distances", (i,), f"ascending order, at least {distances[i - 1]!s}", str(distances[i])
+            "probe_top_k distances",
+            (i,),
+            f"ascending order, at least {distances[i - 1]!s}",
+            str(distances[i]),
         )
     nearest = np.sort(np.partition(reference, n - 1)[:n])
     return _first_difference(
-        "probe_top_k distances", nearest, distances, TOPK_DIST_TOL, rtol, "the reference's distance at this place"
+        "probe_top_k distances",
+        nearest,
+        distances,
+        TOPK_DIST_TOL,
+        rtol,
+        "the reference's distance at this place",
     )
 
 

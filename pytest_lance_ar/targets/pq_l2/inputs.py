@@ -53,7 +53,7 @@ class Stream:
     def distinct(self, bound: int, count: int) -> NDArray[np.int64]:
         """`count` integers in [0, bound), all different while there are enough of them."""
         order = np.argsort(self.u64(bound), kind="stable")
-        return order[np.arange(count) % bound]
+        return np.asarray(order[np.arange(count) % bound])
 
     def normal(self, count: int) -> Float32:
         """N(0,1): the sum of two values from a table of 65,536 quantiles, over the square root of two."""

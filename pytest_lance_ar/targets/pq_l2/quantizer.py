@@ -33,7 +33,12 @@ def _assign(vectors: Any, transposed: Any, codes: Any) -> None:
             distance[:] = np.float32(0.0)
             d = 0
             while d + 4 <= dsub:
-                c0, c1, c2, c3 = transposed[m, d], transposed[m, d + 1], transposed[m, d + 2], transposed[m, d + 3]
+                c0, c1, c2, c3 = (
+                    transposed[m, d],
+                    transposed[m, d + 1],
+                    transposed[m, d + 2],
+                    transposed[m, d + 3],
+                )
                 for k in range(num_centroids):
                     e0, e1, e2, e3 = x[d] - c0[k], x[d + 1] - c1[k], x[d + 2] - c2[k], x[d + 3] - c3[k]
                     distance[k] = (((distance[k] + e0 * e0) + e1 * e1) + e2 * e2) + e3 * e3
@@ -83,7 +88,7 @@ def _sum_entries(table: Any, codes_t: Any, total: Any) -> None:
 
 
 def trained_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float32:
-    """A sampled codebook after two Lloyd iterations per sub-space (Lloyd, "Least squares quantization in PCM", 1982)."""
+    """A sampled codebook after two Lloyd iterations per sub-space (Lloyd, "Least squares quantization in PCM")."""
     codebook = sampled_codebook(vectors, shape, stream)
     for _ in range(LLOYD_ITERATIONS):
         _move_to_means(vectors, encode(vectors, codebook), codebook)

@@ -31,7 +31,8 @@ class PqShape:
                 raise ValueError(f"PqShape: {name} must be at least 1, got {value}")
         if self.num_centroids > MAX_CENTROIDS:
             raise ValueError(
-                f"PqShape: num_centroids must be at most {MAX_CENTROIDS}, because a code is one byte; got {self.num_centroids}"
+                f"PqShape: num_centroids must be at most {MAX_CENTROIDS}, because a code is one byte; got "
+                f"{self.num_centroids}"
             )
         if self.dim % self.num_sub_vectors:
             raise ValueError(

@@ -52,7 +52,13 @@ def test_battery(
 
 
 @pytest.mark.parametrize("shape", ODD_SHAPES.values(), ids=ODD_SHAPES)
-@given(seed=seeds, distribution=st.sampled_from(DISTRIBUTIONS), n=st.integers(0, 700), k=ks, structure=st.sampled_from(STRUCTURES))
+@given(
+    seed=seeds,
+    distribution=st.sampled_from(DISTRIBUTIONS),
+    n=st.integers(0, 700),
+    k=ks,
+    structure=st.sampled_from(STRUCTURES),
+)
 def test_odd_shape(
     examiner: Examiner, shape: PqShape, seed: int, distribution: str, n: int, k: int, structure: str
 ) -> None:
@@ -64,7 +70,21 @@ def test_odd_shape(
 @given(
     seed=seeds,
     distribution=st.sampled_from(BATTERY_DISTRIBUTIONS),
-    n_and_k=st.sampled_from([(0, 1), (0, 10), (1, 1), (1, 10), (2, 1), (9, 10), (10, 10), (11, 10), (33, 33), (257, 256), (64, 1000)]),
+    n_and_k=st.sampled_from(
+        [
+            (0, 1),
+            (0, 10),
+            (1, 1),
+            (1, 10),
+            (2, 1),
+            (9, 10),
+            (10, 10),
+            (11, 10),
+            (33, 33),
+            (257, 256),
+            (64, 1000),
+        ]
+    ),
     structure=st.sampled_from(STRUCTURES),
 )
 def test_edge_of_n_and_k(
@@ -104,7 +124,13 @@ def test_drawn_arrays(examiner: Examiner, case: LiteralCase) -> None:
     examiner.examine(case)
 
 
-@given(seed=seeds, distribution=st.sampled_from(DISTRIBUTIONS), n=st.integers(0, 300), k=ks, structure=st.sampled_from(STRUCTURES))
+@given(
+    seed=seeds,
+    distribution=st.sampled_from(DISTRIBUTIONS),
+    n=st.integers(0, 300),
+    k=ks,
+    structure=st.sampled_from(STRUCTURES),
+)
 def test_two_code_sets_in_one_kernel(
     examiner: Examiner, seed: int, distribution: str, n: int, k: int, structure: str
 ) -> None:
