@@ -176,6 +176,7 @@ class SuiteHooks:
         self.config = config
         self.brief = brief
         config.stash[BRIEF] = brief
+        config.pluginmanager.import_plugin("pytest_lance_ar.suite")
         suite = str(target_of(brief.source).suite)
         # Nothing but the suite is collected; a test of it that was named on the command line stays a choice.
         config.args = [arg for arg in config.args if arg.startswith(f"{suite}::")] or [suite]

@@ -1,4 +1,7 @@
-"""Fixtures of the correctness suites. A suite imports the ones it uses; nothing here is visible elsewhere."""
+"""What the correctness suites need of pytest: a plugin that is loaded where a suite runs, and only there.
+
+The gate loads it; a project that runs a suite in its plain pytest run names it in `pytest_plugins`.
+"""
 
 from __future__ import annotations
 
@@ -70,12 +73,6 @@ def examiner(pytestconfig: pytest.Config) -> Iterator[Examiner]:
         yield examiner
 
 
-@pytest.fixture(autouse=True)
-def examination(examiner: Examiner) -> None:
-    """Every test is an examination of its own."""
-    examiner.begin()
-
-
 @pytest.fixture(scope="session")
 def fixture_seed(pytestconfig: pytest.Config) -> int:
     """Seeds the trained codebooks of this trial."""
@@ -86,3 +83,11 @@ def fixture_seed(pytestconfig: pytest.Config) -> int:
 def earlier_cases(pytestconfig: pytest.Config) -> list[str]:
     """Specifications of cases that earlier kernels failed on."""
     return list(brief_of(pytestconfig).examples)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Every test is an examination of its own."""
+    examiner = getattr(item, "funcargs", {}).get("examiner")
+    if isinstance(examiner, Examiner):
+        examiner.begin()

@@ -12,14 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_lance_ar.correctness import Examiner
-from pytest_lance_ar.suite import earlier_cases, examination, examiner, fixture_seed
 from pytest_lance_ar.targets.pq_l2 import cases
 from pytest_lance_ar.targets.pq_l2.cases import FIXTURE_VECTORS, STRUCTURES, DrawnCase, LiteralCase
 from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import BATTERY_DISTRIBUTIONS, ODD_SHAPES, SHAPES
-
-__all__ = ["earlier_cases", "examination", "examiner", "fixture_seed"]
 
 EXAMPLES = {
     "test_battery": 8,
