@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
@@ -24,20 +27,16 @@ class ExaminationFailed(AssertionError):
         self.failure = failure
 
 
-@dataclass(frozen=True)
-class _Fatal:
-    """A failure that ended the kernel's process, and the case it happened in ("" : before any)."""
-
-    case: str
-    failure: Failure
+SHRINK_SECONDS: Final = 2.0
+"""How long, after its first failure, a test may look for a smaller one."""
 
 
 class Examiner:
     """Runs cases through a kernel in a host of its own.
 
-    A failure that costs a process (a crash, a call that never returns) is not shrunk: the case that met it fails again
-    at once, without a process, and every other case of the same test passes unseen. So hypothesis settles on that
-    case quickly, and the test fails all the same.
+    A case that failed fails again in the same words, without a call: a kernel that fails now and then is wrong.
+    A test is settled once a failure cost the process (a crash, a call that never returns), or when it has looked for
+    a smaller failure for long enough: then its known failures are all that fails, and Hypothesis ends on the smallest.
     """
 
     def __init__(
@@ -48,6 +47,7 @@ class Examiner:
         deadline: Deadline,
         core: int | None = None,
         rtol: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kernel = kernel
         self.target = target
@@ -56,8 +56,11 @@ class Examiner:
         self._deadline = deadline
         self._core = core
         self._rtol = rtol
+        self._clock = clock
         self._host: KernelHost | None = None
-        self._fatal: _Fatal | None = None
+        self._unusable: Failure | None = None
+        self._failures: dict[str, Failure] = {}
+        self._settles_at = math.inf
 
     def __enter__(self) -> Examiner:
         return self
@@ -71,27 +74,38 @@ class Examiner:
         """A new test starts."""
         self.examples = 0
         self.failure = None
-        if self._fatal and self._fatal.case:
-            self._fatal = None
+        self._failures.clear()
+        self._settles_at = math.inf
 
     def examine(self, case: Case) -> None:
         """Run one case. Raises ExaminationFailed."""
-        if self._fatal:
-            if self._fatal.case in ("", case.spec):
-                self._fail(self._fatal.failure, case)
-            return
+        known = self._unusable or self._failures.get(case.spec)
+        if known is None and self._clock() < self._settles_at:
+            known = self._run(case)
+        if known is not None:
+            self.failure = known
+            raise ExaminationFailed(known)
+
+    def _run(self, case: Case) -> Failure | None:
         try:
             wrong = self._first_mismatch(case)
         except KernelFault as fault:
+            if self._unusable:
+                return self._unusable
             failure = fault.failure
             if failure.kind in FATAL:
                 self._stop()
-                self._fatal = _Fatal(case.spec, failure)
-            self._fail(failure, case)
-        if wrong:
+                self._settles_at = -math.inf
+        else:
+            if wrong is None:
+                return None
             call, mismatch = wrong
             sentence = str(mismatch) if call == 0 else f"{mismatch} (in call {call + 1} on the same kernel)"
-            self._fail(Failure(FaultKind.WRONG_ANSWER, sentence, hint=hint(mismatch)), case)
+            failure = Failure(FaultKind.WRONG_ANSWER, sentence, hint=hint(mismatch))
+        failure = replace(failure, where=case.where, case=case.spec)
+        self._failures[case.spec] = failure
+        self._settles_at = min(self._settles_at, self._clock() + SHRINK_SECONDS)
+        return failure
 
     def _first_mismatch(self, case: Case) -> tuple[int, Mismatch] | None:
         host = self._running_host()
@@ -113,22 +127,16 @@ class Examiner:
         if self._host is None:
             failure = contract_failure(self.kernel, self.target.kernel_class)
             if failure:
-                self._fatal = _Fatal("", failure)
+                self._unusable = failure
                 raise KernelFault(failure)
             self._host = KernelHost(self.target.driver, core=self._core, deadline=self._deadline)
             try:
                 self._host.load(self.kernel.source, self.kernel.name)
             except KernelFault as fault:
                 self._stop()
-                self._fatal = _Fatal("", fault.failure)
+                self._unusable = fault.failure
                 raise
         return self._host
-
-    def _fail(self, failure: Failure, case: Case) -> None:
-        if not (self._fatal and self._fatal.case == ""):
-            failure = replace(failure, where=case.where, case=case.spec)
-        self.failure = failure
-        raise ExaminationFailed(failure)
 
     def _stop(self) -> None:
         if self._host is not None:

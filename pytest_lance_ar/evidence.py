@@ -56,6 +56,15 @@ class Failure:
     def __str__(self) -> str:
         return f"{self.where}: {self.sentence}" if self.where else self.sentence
 
+    def as_dict(self) -> dict[str, str]:
+        """Plain strings, which travel between processes."""
+        return {**vars(self), "kind": self.kind.value}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, str]) -> Failure:
+        texts = {name: text for name, text in values.items() if name != "kind"}
+        return cls(kind=FaultKind(values["kind"]), **texts)
+
 
 @dataclass(frozen=True)
 class Examination:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_lance_ar.trial import Trial
     from pytest_lance_ar.verdict import Verdict
 
+STARTED_OVER = pytest.StashKey[bool]()
 PLUGIN_NAME = "lance_ar_session"
 WORKER_INPUT = "lance_ar"
 REPORT_ATTRIBUTE = "lance_ar"
@@ -81,7 +82,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """The last word on the exit status: under `--lance-ar`, 0 needs a verdict that says so."""
     result = yield
-    if config.getoption("lance_ar", False) and not hasattr(config, "workerinput"):
+    decided_elsewhere = hasattr(config, "workerinput") or config.stash.get(STARTED_OVER, False)
+    if config.getoption("lance_ar", False) and not decided_elsewhere:
         session = config.pluginmanager.get_plugin(PLUGIN_NAME)
         return session.exit_code(result) if session is not None else (result or _none())
     return result
@@ -98,6 +100,7 @@ def pytest_cmdline_main_in_the_right_root(config: pytest.Config) -> int | None:
     arguments = _joined(invocation.args, invocation.dir)
     if not config.getoption("lance_ar") or arguments == list(invocation.args) or hasattr(config, "workerinput"):
         return None
+    config.stash[STARTED_OVER] = True
     return int(pytest.main(arguments, plugins=invocation.plugins))
 
 
@@ -117,7 +120,7 @@ def _joined(arguments: Iterable[str | os.PathLike[str]], here: Path) -> list[str
     """Arguments with `--lance-ar-x value` as `--lance-ar-x=value` wherever the value is a path that exists."""
     options = {f"--lance-ar-{name}" for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}
     joined: list[str] = []
-    for argument in map(os.fspath, arguments):
+    for argument in (os.fspath(argument) for argument in arguments):
         if joined and joined[-1] in options and os.path.lexists(here / argument):
             joined[-1] = f"{joined[-1]}={argument}"
         else:
@@ -177,9 +180,22 @@ class SuiteHooks:
         self.brief = brief
         config.stash[BRIEF] = brief
         config.pluginmanager.import_plugin("pytest_lance_ar.suite")
-        suite = str(target_of(brief.source).suite)
-        # Nothing but the suite is collected; a test of it that was named on the command line stays a choice.
-        config.args = [arg for arg in config.args if arg.startswith(f"{suite}::")] or [suite]
+        self.target = target_of(brief.source)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool | None:
+        """Collect the suite and nothing else, by itself: a conftest.py above this package is no part of it."""
+        if self.config.pluginmanager.hasplugin("dsession"):
+            return None  # xdist's workers collect
+        hook = self.config.hook
+        module = pytest.Module.from_parent(session, path=self.target.suite, nodeid=self.target.name)
+        session.items = list(session.genitems(module))
+        try:
+            hook.pytest_collection_modifyitems(session=session, config=self.config, items=session.items)
+        finally:
+            hook.pytest_collection_finish(session=session)
+        session.testscollected = len(session.items)
+        return True
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         import hypothesis
@@ -210,10 +226,12 @@ class SuiteHooks:
             failure = examiner.failure
             record = {
                 "examples": examiner.examples,
-                "failure": vars(failure) if failure and report.failed else None,
+                "failure": failure.as_dict() if failure and call.excinfo else None,
             }
             setattr(report, REPORT_ATTRIBUTE, record)
-            if failure and report.failed:
+            if record["failure"]:
+                item.session.shouldfail = "one failure decides"
+            if failure and report.failed:  # not where another plugin made it an expected one
                 report.longrepr = "\n".join(filter(None, [str(failure), failure.hint, failure.detail]))
         return report
 
@@ -248,8 +266,6 @@ class GateSession(SuiteHooks):
             examples=tuple(gate.examples.load()),
         )
         super().__init__(config, brief)
-        if not config.option.maxfail:
-            config.option.maxfail = 1  # one failure decides
 
     def pytest_report_header(self) -> list[str]:
         from pytest_lance_ar.report import header
@@ -258,14 +274,14 @@ class GateSession(SuiteHooks):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        from pytest_lance_ar.evidence import Examination, Failure, FaultKind
+        from pytest_lance_ar.evidence import Examination, Failure
 
         record = getattr(report, REPORT_ATTRIBUTE, None)
         if record is None and not report.failed:
             return
         failure = None
         if record and record["failure"]:
-            failure = Failure(**{**record["failure"], "kind": FaultKind(record["failure"]["kind"])})
+            failure = Failure.from_dict(record["failure"])
         test = report.nodeid.partition("::")[2]
         self.gate.examined(Examination(test, report.passed, record["examples"] if record else 0, failure))
 
@@ -278,9 +294,9 @@ class GateSession(SuiteHooks):
         return result
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self) -> bool | None:
+    def pytest_collection(self, session: pytest.Session) -> bool | None:
         # Nothing can save a trial whose sealed files changed: collect nothing.
-        return True if self.gate.evidence.tampered else None
+        return True if self.gate.evidence.tampered else super().pytest_collection(session)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         if excinfo.type is KeyboardInterrupt:  # pytest's own ways to stop are subclasses of it
@@ -369,7 +385,6 @@ class GateSession(SuiteHooks):
     def _write(self, text: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            reporter.ensure_newline()
             reporter.write(text, flush=True)
         else:
             sys.stdout.write(text)
@@ -382,8 +397,8 @@ class LineProgress:
     def __init__(self, config: pytest.Config) -> None:
         self._reporter = config.pluginmanager.get_plugin("terminalreporter")
         self._rewrites = self._reporter is not None and self._reporter.isatty
-        if self._reporter is not None:
-            self._reporter.ensure_newline()
+        if self._reporter is not None and self._reporter._tw.width_of_current_line:
+            self._reporter.write_line("")  # pytest leaves its last line of dots open
 
     def __call__(self, text: str, passing: bool = False, /) -> None:
         if self._reporter is None:

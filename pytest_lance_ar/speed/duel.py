@@ -194,7 +194,8 @@ def duel(
                         recording.pack_seconds = min(recording.pack_seconds, seconds)
                 if epoch == 0:
                     sizes = [_block_size(pack, q) for pack, q in zip(sides[1].packs, queries, strict=True)]
-                    _announce(target.combos, sizes, progress)
+                    for combo, size in zip(target.combos, sizes, strict=True):
+                        progress(f"combo {combo.name}: {size} queries a block")
                 for done in range(ROUNDS_PER_EPOCH):
                     progress(
                         f"timing: round {epoch * ROUNDS_PER_EPOCH + done + 1} of {EPOCHS * ROUNDS_PER_EPOCH}",
@@ -303,11 +304,6 @@ def evidence_of(recording: Recording, combos: Sequence[Combo]) -> SpeedEvidence:
         pack_seconds=recording.pack_seconds,
         peak_mem_mb=recording.peak_mem_mb,
     )
-
-
-def _announce(combos: Sequence[Combo], sizes: Sequence[int], progress: Progress) -> None:
-    for combo, size in zip(combos, sizes, strict=True):
-        progress(f"combo {combo.name}: {size} queries a block")
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class Stream:
 
     def below(self, bound: int, count: int) -> NDArray[np.int64]:
         """`count` integers in [0, bound); the bias of the modulus is below bound / 2^32."""
-        return (self.u32(count) % np.uint32(bound)).astype(np.int64)
+        return np.asarray(self.u32(count) % np.uint32(bound), dtype=np.int64)
 
     def distinct(self, bound: int, count: int) -> NDArray[np.int64]:
         """`count` integers in [0, bound), all different while there are enough of them."""

@@ -1,0 +1,197 @@
+"""A kernel in its process: what it answers, and every way in which it can fail to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_lance_ar.evidence import FaultKind
+from pytest_lance_ar.host import parent, platform
+from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.registry import targets
+from tests import kernels
+
+INSTANCE = DrawnCase(PqShape(8, 2, 16), "gaussian", seed=1, n=30, k=5).instance()
+DRIVER = targets()["pq_l2"].driver
+
+
+@pytest.fixture
+def host() -> Iterator[KernelHost]:
+    with KernelHost(DRIVER, core=None, deadline=Deadline.after(100)) as host:
+        yield host
+
+
+def run(host: KernelHost, source: str) -> parent.Pack:
+    """Load a kernel and make one call."""
+    host.load(source.encode(), "kernel.py")
+    pack, _ = host.pack(host.build(INSTANCE), INSTANCE.packs[0])
+    pack.call(0)
+    return pack
+
+
+def test_a_kernel_answers_by_the_gates_clock(host: KernelHost) -> None:
+    pack = run(host, kernels.PURE_PYTHON)
+    for i in range(3):
+        assert pack.call(i) > 0
+        assert INSTANCE.packs[0].check(i, pack.outputs, 0.0) is None
+    assert len({bytes(pack.instance.calls[i]["query"]) for i in range(3)}) == 3
+
+
+def test_outputs_are_poisoned_before_every_call(host: KernelHost) -> None:
+    skips_every_second = kernels.with_table("self.n = getattr(self, 'n', 0) + 1; out[:] = 1 if self.n % 2 else out")
+    pack = run(host, skips_every_second)
+    assert (pack.outputs["table"] == 1).all()
+    pack.call(1)
+    assert np.isnan(pack.outputs["table"]).all()
+
+
+def test_inputs_are_the_kernels_own_and_read_only(host: KernelHost) -> None:
+    run(
+        host,
+        kernels.with_table(
+            "assert not query.flags.writeable and not self.codebook.flags.writeable; "
+            "assert query.flags.c_contiguous and self.codebook.flags.c_contiguous; "
+            "assert query.dtype == np.float32 and query.shape == (8,); out[:] = 0"
+        ),
+    )
+
+
+FAULTS = {
+    "exits at import": (
+        "import numpy, numba\nnumba.core.config.os._exit(0)",
+        FaultKind.DIED,
+        "exit status 0 in import",
+    ),
+    "raises SystemExit at import": ("raise SystemExit(0)", FaultKind.RAISED, "import raised SystemExit: 0 (line 1"),
+    "raises at import": ("x = 1\nx / 0", FaultKind.RAISED, "import raised ZeroDivisionError: division by zero (line 2"),
+    "defines no class": ("x = 1", FaultKind.CONTRACT, "defines no PqKernel"),
+    "has no method": (
+        "class PqKernel:\n def __init__(self, s, c): pass",
+        FaultKind.CONTRACT,
+        "no method distance_table",
+    ),
+    "raises when built": (
+        "class PqKernel:\n def __init__(self, s, c): raise KeyError('k')",
+        FaultKind.RAISED,
+        "PqKernel() raised KeyError: 'k' (line 2",
+    ),
+    "raises when packing": (
+        kernels.PURE_PYTHON + "    def pack_codes(self, codes): raise MemoryError",
+        FaultKind.RAISED,
+        "pack_codes raised MemoryError (line",
+    ),
+    "raises in a call": (
+        kernels.with_table("raise ValueError('first\\nsecond')"),
+        FaultKind.RAISED,
+        "distance_table raised ValueError: first (line 10 of kernel.py)",
+    ),
+    "exits in a call": (
+        kernels.with_table("raise SystemExit(0)"),
+        FaultKind.RAISED,
+        "distance_table raised SystemExit",
+    ),
+    "is killed": (
+        kernels.with_table("np.ctypeslib.ctypes.string_at(0)"),
+        FaultKind.DIED,
+        "killed by SIGSEGV during a call",
+    ),
+    "returns no tuple": (kernels.with_answer("[ids, distance[ids]]"), FaultKind.CONTRACT, "tuple (ids, distances)"),
+    "returns None": (kernels.with_answer("None"), FaultKind.CONTRACT, "not a NoneType"),
+    "returns lists": (
+        kernels.with_answer("list(ids), distance[ids]"),
+        FaultKind.CONTRACT,
+        "ids as int64 of shape (5,)",
+    ),
+    "returns int32": (kernels.with_answer("ids.astype(np.int32), distance[ids]"), FaultKind.CONTRACT, "not int32"),
+    "returns float64": (kernels.with_answer("ids, distance[ids].astype(float)"), FaultKind.CONTRACT, "not float64"),
+    "returns too few": (kernels.with_answer("ids[1:], distance[ids]"), FaultKind.CONTRACT, "not int64 of shape (4,)"),
+    "returns a subclass": (
+        kernels.with_answer("ids, distance[ids].view(np.recarray)"),
+        FaultKind.CONTRACT,
+        "not a recarray",
+    ),
+    "writes to its query": (kernels.with_table("query[0] = 0"), FaultKind.RAISED, "read-only"),
+}
+
+
+@pytest.mark.parametrize(("source", "kind", "sentence"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_a_sentence(host: KernelHost, source: str, kind: FaultKind, sentence: str) -> None:
+    with pytest.raises(KernelFault) as caught:
+        run(host, source)
+    assert caught.value.failure.kind is kind
+    assert sentence in caught.value.failure.sentence
+    assert "\n" not in caught.value.failure.sentence
+
+
+HANGS = {
+    "import": ("while True: pass", "import"),
+    "construction": ("class PqKernel:\n def __init__(self, s, c):\n  while True: pass", "PqKernel()"),
+    "a call": (kernels.with_table("while True: pass"), "a call"),
+}
+
+
+@pytest.mark.parametrize(("source", "stage"), HANGS.values(), ids=HANGS)
+def test_what_never_returns_is_a_timeout(monkeypatch: pytest.MonkeyPatch, source: str, stage: str) -> None:
+    monkeypatch.setattr(parent, "COMPILE_SECONDS", 0.5)
+    with KernelHost(DRIVER, core=None, deadline=Deadline.after(100)) as host:
+        with pytest.raises(KernelFault) as caught:
+            run(host, source)
+        pid = host.pid
+    assert caught.value.failure.kind is FaultKind.TIMEOUT
+    assert caught.value.failure.sentence == f"{stage} did not return within 0 s"
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_budget_ends_a_call() -> None:
+    with KernelHost(DRIVER, core=None, deadline=Deadline.after(100)) as host:
+        run(host, kernels.PURE_PYTHON)
+        host.deadline = Deadline.after(-1)
+        with pytest.raises(KernelFault) as caught:
+            host.build(INSTANCE)
+    assert caught.value.failure.kind is FaultKind.TIMEOUT
+    assert "the time budget ran out" in caught.value.failure.sentence
+
+
+def test_closing_kills_what_the_kernel_started(host: KernelHost) -> None:
+    pids = "[numba.core.config.os.getpid(), numba.core.config.os.fork()]"
+    source = "import numba\n" + kernels.with_table(
+        f"x = {pids}; open('pids', 'a').write(str(numba.core.config.os.getpid()) + ' '); "
+        "x[1] or [None for _ in iter(int, 1)]; out[:] = 0"
+    )
+    pack = run(host, source)
+    assert pack is not None
+    directory = host._directory
+    children = [int(pid) for pid in (directory / "pids").read_text().split()]
+    host.close()
+    assert not directory.exists()
+    assert children
+    assert not [pid for pid in children if Path(f"/proc/{pid}/cmdline").exists() and _alive(pid)]
+
+
+def _alive(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state not in "ZX"
+
+
+def test_the_kernel_sees_a_small_environment(host: KernelHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = "sorted(numba.core.config.os.environ)"
+    with pytest.raises(KernelFault) as caught:
+        run(host, "import numba\n" + kernels.with_table(f"raise ValueError({names})"))
+    text = caught.value.failure.sentence
+    assert "NUMBA_CACHE_DIR" in text
+    assert "PYTEST_CURRENT_TEST" not in text
+
+
+def test_memory_is_counted_from_before_the_kernel(host: KernelHost) -> None:
+    run(host, kernels.PURE_PYTHON + "    big = np.ones(25_000_000)\n")
+    megabytes = host.peak_mem_mb()
+    if platform.peak_resident_bytes(os.getpid()) is None:
+        assert np.isnan(megabytes)
+    else:
+        assert 190 < megabytes < 400
