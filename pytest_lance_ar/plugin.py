@@ -82,11 +82,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     """The last word on the exit status: under `--lance-ar`, 0 needs a verdict that says so."""
     result = yield
-    decided_elsewhere = hasattr(config, "workerinput") or config.stash.get(STARTED_OVER, False)
-    if config.getoption("lance_ar", False) and not decided_elsewhere:
-        session = config.pluginmanager.get_plugin(PLUGIN_NAME)
-        return session.exit_code(result) if session is not None else (result or _none())
-    return result
+    if (
+        not config.getoption("lance_ar", False)
+        or hasattr(config, "workerinput")
+        or config.stash.get(STARTED_OVER, False)
+    ):
+        return result
+    from pytest_lance_ar.verdict import ExitCode
+
+    session = config.pluginmanager.get_plugin(PLUGIN_NAME)
+    if session is not None:
+        return session.exit_code(result)
+    # The gate was never opened: what was asked for needed none, or opening it failed.
+    return ExitCode.NONE if result in (None, pytest.ExitCode.OK) else ExitCode.INTERNAL
 
 
 @pytest.hookimpl(tryfirst=True, specname="pytest_cmdline_main")
@@ -126,12 +134,6 @@ def _joined(arguments: Iterable[str | os.PathLike[str]], here: Path) -> list[str
         else:
             joined.append(argument)
     return joined
-
-
-def _none() -> int:
-    from pytest_lance_ar.verdict import ExitCode
-
-    return ExitCode.NONE
 
 
 def _open_session(config: pytest.Config) -> GateSession:

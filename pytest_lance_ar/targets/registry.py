@@ -29,7 +29,7 @@ def target_of(source: bytes) -> Target:
     known = targets()
     try:
         body = ast.parse(source).body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what the parser makes of such a file is told later
         return known[DEFAULT]
     classes = {node.name for node in body if isinstance(node, ast.ClassDef)}
     return next((target for target in known.values() if target.kernel_class in classes), known[DEFAULT])

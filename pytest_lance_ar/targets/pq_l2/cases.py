@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.evidence import Mismatch
 from pytest_lance_ar.targets.pq_l2 import inputs, reference
-from pytest_lance_ar.targets.pq_l2.equivalence import compare_table, compare_top_k
+from pytest_lance_ar.targets.pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
@@ -55,9 +55,7 @@ def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int, many_calls:
         return table, distances(table)
 
     def check(i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
-        table, distance = expected(i)
-        wrong = compare_table(table, outputs["table"], rtol) if "table" in outputs else None
-        return wrong or compare_top_k(distance, k, outputs["ids"], outputs["distances"], rtol)
+        return compare_answer(*expected(i), k, outputs, rtol)
 
     n = min(k, len(codes))
     return PackInstance(
@@ -204,7 +202,7 @@ def parse(spec: str) -> DrawnCase | LiteralCase:
     """Rebuild a case from its `spec`. Raises ValueError when it is none."""
     try:
         case = _parse_literal(spec) if spec.lstrip().startswith("{") else _parse_drawn(spec)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"not a case: {spec!r} ({error}); a case reads like "
             "'shape=128,16,256 distribution=gaussian seed=7 n=40 k=10'"
@@ -236,7 +234,19 @@ def _parse_literal(spec: str) -> LiteralCase:
         queries=tuple(tuple(map(float, query)) for query in data["queries"]),
         k=int(data["k"]),
     )
-    case.instance()
+    shape, codebook, queries = case.shape, np.array(case.codebook, np.float32), np.array(case.queries, np.float32)
+    if codebook.shape != (shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim):
+        raise ValueError(f"a codebook of shape {codebook.shape} for {shape}")
+    if queries.shape != (len(case.queries), shape.dim) or not (
+        np.isfinite(codebook).all() and np.isfinite(queries).all()
+    ):
+        raise ValueError("queries and codebook must be finite, all queries of one length")
+    if any(
+        len(row) != shape.num_sub_vectors or not 0 <= min(row) <= max(row) < shape.num_centroids for row in case.codes
+    ):
+        raise ValueError(f"every row of codes must be {shape.num_sub_vectors} numbers in [0, {shape.num_centroids})")
+    if case.k < 1:
+        raise ValueError("k must be at least 1")
     return case
 
 

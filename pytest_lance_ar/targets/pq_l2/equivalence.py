@@ -6,6 +6,8 @@ reference distances tie within TOPK_DIST_TOL. NaN, infinity, a wrong dtype, shap
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -45,40 +47,32 @@ def compare_top_k(
     if outside.any():
         i = int(np.argmax(outside))
         return Mismatch("probe_top_k ids", (i,), f"an id in [0, {len(reference)})", str(ids[i]))
-    values, first, counts = np.unique(ids, return_index=True, return_counts=True)
-    if len(values) < n:
-        duplicate = values[counts > 1][np.argmin(first[counts > 1])]
-        i = int(np.flatnonzero(ids == duplicate)[1])
-        return Mismatch("probe_top_k ids", (i,), "every id once", f"{duplicate} a second time")
+    _, first, number = np.unique(ids, return_index=True, return_inverse=True)
+    repeated = first[number] < np.arange(n)
+    if repeated.any():
+        i = int(np.argmax(repeated))
+        return Mismatch("probe_top_k ids", (i,), "every id once", f"{ids[i]} a second time")
 
-    wrong = _first_difference(
-        "probe_top_k distances",
-        reference[ids],
-        distances,
-        TOPK_DIST_TOL,
-        rtol,
-        "the reference distance of the id",
-    )
+    wrong = _wrong_values(reference, n, ids, distances, rtol)
+    if wrong and wrong.rounding_only:
+        # Rounding explains it only if it explains the whole answer.
+        return replace(wrong, rounding_only=_wrong_values(reference, n, ids, distances, ROUNDING_RTOL) is None)
+    return wrong
+
+
+def _wrong_values(
+    reference: Float32, n: int, ids: NDArray[Any], distances: NDArray[Any], rtol: float
+) -> Mismatch | None:
+    what = "probe_top_k distances"
+    wrong = _first_difference(what, reference[ids], distances, TOPK_DIST_TOL, rtol, "the reference distance of the id")
     if wrong:
         return wrong
     falling = np.diff(distances) < 0
     if falling.any():
         i = int(np.argmax(falling)) + 1
-        return Mismatch(
-            "probe_top_k distances",
-            (i,),
-            f"ascending order, at least {distances[i - 1]!s}",
-            str(distances[i]),
-        )
+        return Mismatch(what, (i,), f"ascending order, at least {distances[i - 1]!s}", str(distances[i]))
     nearest = np.sort(np.partition(reference, n - 1)[:n])
-    return _first_difference(
-        "probe_top_k distances",
-        nearest,
-        distances,
-        TOPK_DIST_TOL,
-        rtol,
-        "the reference's distance at this place",
-    )
+    return _first_difference(what, nearest, distances, TOPK_DIST_TOL, rtol, "the reference's distance at this place")
 
 
 def ulps_apart(a: np.float32, b: np.float32) -> int | None:
@@ -109,8 +103,9 @@ def _first_difference(
     exact = expected.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(got.astype(np.float64) - exact)
-        within = np.isfinite(got) & (error <= np.maximum(atol, rtol * np.abs(exact)))
-        rounding = np.isfinite(got) & (error <= np.maximum(atol, ROUNDING_RTOL * np.abs(exact)))
+        finite = np.isfinite(got) & np.isfinite(expected)
+        within = finite & (error <= np.maximum(atol, rtol * np.abs(exact)))
+        rounding = finite & (error <= np.maximum(atol, ROUNDING_RTOL * np.abs(exact)))
     if within.all():
         return None
     index = tuple(int(i) for i in np.unravel_index(int(np.argmin(within)), within.shape))
@@ -123,3 +118,14 @@ def _first_difference(
         ulps=ulps_apart(expected[index], got[index]),
         rounding_only=bool(rounding.all()),
     )
+
+
+def compare_answer(
+    table: Float32, reference: Float32, k: int, outputs: Mapping[str, NDArray[Any]], rtol: float = 0.0
+) -> Mismatch | None:
+    """Compare all that a call returned: `table` (which may be absent), `ids` and `distances`."""
+    wrong_table = compare_table(table, outputs["table"], rtol) if "table" in outputs else None
+    wrong_top_k = compare_top_k(reference, k, outputs["ids"], outputs["distances"], rtol)
+    if wrong_table and wrong_top_k and not wrong_top_k.rounding_only:
+        return replace(wrong_table, rounding_only=False)
+    return wrong_table or wrong_top_k

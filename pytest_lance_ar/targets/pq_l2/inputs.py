@@ -1,7 +1,8 @@
 """Inputs that are the same, bit for bit, on every machine.
 
 Every value is made from the raw 64-bit words of PCG64 by integer arithmetic, table look-ups and single IEEE-754
-operations: no libm, no BLAS, no SIMD transcendental, nor a sampler whose stream may change with a numpy release.
+operations: no BLAS, no SIMD transcendental, nor a sampler whose stream may change with a numpy release. libm is asked
+for the table of quantiles alone, and none of those lies so near a float32 rounding boundary that its last bit matters.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Stream:
 
     def chosen(self, share: float, count: int) -> NDArray[np.bool_]:
         """True for `share` of the places, to the nearest 1/65,536."""
-        return np.asarray(self.u16(count) < np.uint16(round(share * _U16)))
+        return np.asarray(self.u16(count) < np.uint16(min(round(share * _U16), _U16 - 1)))
 
 
 @lru_cache(maxsize=1)

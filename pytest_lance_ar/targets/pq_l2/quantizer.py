@@ -98,12 +98,17 @@ def trained_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float3
 def encode(vectors: Float32, codebook: Float32) -> NDArray[np.uint8]:
     """Code every sub-vector by its nearest centroid: uint8 (N, M). On a tie the first centroid wins."""
     codes = np.empty((len(vectors), codebook.shape[0]), np.uint8)
-    _assign(vectors, np.ascontiguousarray(codebook.transpose(0, 2, 1)), codes)
+    _assign(_own(vectors), _own(codebook.transpose(0, 2, 1)), codes)
     return codes
 
 
 def distances(table: Float32, codes_t: NDArray[np.uint8]) -> Float32:
     """What `reference.distances` returns, bit for bit, from transposed codes (M, N): for checks by the thousand."""
     total = np.empty(codes_t.shape[1], np.float32)
-    _sum_entries(np.array(table), codes_t, total)
+    _sum_entries(_own(table), _own(codes_t), total)
     return total
+
+
+def _own(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy where it is not C-contiguous or is read-only: the compiled signatures take neither."""
+    return np.require(array, requirements=["C", "W"])

@@ -1,0 +1,217 @@
+"""The compiled quantizer does what literal loops over float32 values do, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from pytest_lance_ar.targets.pq_l2 import quantizer, reference
+from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, Stream, vectors
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+
+Float32 = NDArray[np.float32]
+Codes = NDArray[np.uint8]
+
+# Small integers make exact ties; the sum of squares of 2^50 stays finite.
+values = st.one_of(st.integers(-2, 2).map(float), st.floats(-(2.0**50), 2.0**50, width=32), st.floats(-1, 1, width=32))
+
+
+def literal_codes(base: Float32, codebook: Float32) -> Codes:
+    """The nearest centroid by a scalar float32 loop; a later one must be strictly nearer."""
+    num_sub_vectors, num_centroids, dsub = codebook.shape
+    codes = np.empty((len(base), num_sub_vectors), np.uint8)
+    for n in range(len(base)):
+        for m in range(num_sub_vectors):
+            nearest = np.float32(np.inf)
+            for k in range(num_centroids):
+                total = np.float32(0)
+                for d in range(dsub):
+                    difference = np.float32(base[n, m * dsub + d] - codebook[m, k, d])
+                    total = np.float32(total + np.float32(difference * difference))
+                if total < nearest:
+                    nearest = total
+                    codes[n, m] = k
+    return codes
+
+
+def literal_start(base: Float32, shape: PqShape, stream: Stream) -> Float32:
+    dsub = shape.sub_vector_dim
+    picks = [stream.distinct(len(base), shape.num_centroids) for _ in range(shape.num_sub_vectors)]
+    return np.array([base[pick, m * dsub : (m + 1) * dsub] for m, pick in enumerate(picks)])
+
+
+def literal_training(base: Float32, shape: PqShape, stream: Stream) -> Float32:
+    codebook = literal_start(base, shape, stream)
+    dsub = shape.sub_vector_dim
+    for _ in range(2):
+        codes = literal_codes(base, codebook)
+        for m in range(shape.num_sub_vectors):
+            for k in range(shape.num_centroids):
+                members = base[codes[:, m] == k, m * dsub : (m + 1) * dsub].astype(np.float64)
+                if len(members):
+                    total = np.zeros(dsub)
+                    for member in members:
+                        total = total + member
+                    codebook[m, k] = (total / len(members)).astype(np.float32)
+    return codebook
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Float32, Float32]:
+    """Vectors (N, dim) and a codebook (M, K, dsub) whose centroids are partly vectors again."""
+    parts, dsub = draw(st.integers(1, 3)), draw(st.integers(1, 9))
+    centroids, count = draw(st.integers(1, 13)), draw(st.integers(0, 5))
+    base = draw(hnp.arrays(np.float32, (count, parts * dsub), elements=values))
+    return base, draw(hnp.arrays(np.float32, (parts, centroids, dsub), elements=values))
+
+
+@settings(max_examples=60)
+@given(problem=problems())
+def test_encode_is_the_literal_argmin(problem: tuple[Float32, Float32]) -> None:
+    base, codebook = problem
+    codes = quantizer.encode(base, codebook)
+    assert codes.dtype == np.uint8
+    np.testing.assert_array_equal(codes, literal_codes(base, codebook))
+
+
+@pytest.mark.parametrize("dsub", range(1, 10))
+@pytest.mark.parametrize("centroids", [3, 37])
+def test_encode_on_dense_data(dsub: int, centroids: int) -> None:
+    # Drawn arrays are mostly one repeated value; here all differ, and their magnitudes do.
+    rng = np.random.default_rng(dsub)
+    base = (rng.standard_normal((6, 2 * dsub)) * 10.0 ** rng.integers(-3, 4, (6, 2 * dsub))).astype(np.float32)
+    codebook = rng.standard_normal((2, centroids, dsub)).astype(np.float32)
+    np.testing.assert_array_equal(quantizer.encode(base, codebook), literal_codes(base, codebook))
+
+
+@pytest.mark.parametrize("nearest", [0, 1, 127, 128, 254, 255])
+def test_every_byte_is_a_code(nearest: int) -> None:
+    codebook = np.full((1, 256, 2), 5, np.float32)
+    codebook[0, nearest] = 1
+    assert quantizer.encode(np.zeros((1, 2), np.float32), codebook).tolist() == [[nearest]]
+
+
+@pytest.mark.parametrize("first", [0, 100, 254])
+def test_the_first_of_equal_centroids_wins(first: int) -> None:
+    codebook = np.full((1, 256, 3), 5, np.float32)
+    codebook[0, first:] = 1
+    # As near, but not the same: a tie of the sums.
+    codebook[0, first + 1] = -1
+    assert quantizer.encode(np.zeros((1, 3), np.float32), codebook).tolist() == [[first]]
+
+
+@pytest.mark.parametrize("zeros", range(6))
+@pytest.mark.parametrize(
+    ("tied", "exact"),
+    [
+        # FMA keeps the low bits of the second square.
+        ((2.0**-12, 1 + 2.0**-12, 0.0), (0.0, 1 + 2.0**-12, 0.0)),
+        # Summed backwards, in pairs or in float64, the two small squares count.
+        ((1.0, 2.0**-12, 2.0**-12), (1.0, 0.0, 0.0)),
+    ],
+    ids=["fma", "order"],
+)
+def test_ties_are_those_of_sequential_float32(
+    zeros: int, tied: tuple[float, float, float], exact: tuple[float, float, float]
+) -> None:
+    # Zeros before and behind move the terms through the unrolled loop and its remainder.
+    for before in range(zeros + 1):
+        behind = zeros - before
+        codebook = np.array([[[0.0] * before + [*entry] + [0.0] * behind for entry in (tied, exact)]], np.float32)
+        codes = quantizer.encode(np.zeros((1, 3 + zeros), np.float32), codebook)
+        assert codes.tolist() == [[0]], before
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("shape", [PqShape(6, 3, 5), PqShape(7, 1, 12), PqShape(4, 4, 3), PqShape(18, 2, 2)], ids=str)
+def test_training_is_a_sample_and_two_lloyd_iterations(distribution: str, shape: PqShape) -> None:
+    base = vectors(distribution, 25, shape.dim, seed=1, role="base")
+    codebook = quantizer.trained_codebook(base, shape, Stream(2))
+    assert codebook.dtype == np.float32
+    assert codebook.flags.c_contiguous
+    assert codebook.tobytes() == literal_training(base, shape, Stream(2)).tobytes()
+
+
+@given(
+    base=hnp.arrays(np.float32, st.tuples(st.integers(1, 9), st.just(6)), elements=values),
+    parts=st.sampled_from([1, 2, 3, 6]),
+    centroids=st.integers(1, 7),
+    seed=st.integers(0, 1000),
+)
+def test_training_on_drawn_vectors(base: Float32, parts: int, centroids: int, seed: int) -> None:
+    shape = PqShape(6, parts, centroids)
+    codebook = quantizer.trained_codebook(base, shape, Stream(seed))
+    assert codebook.tobytes() == literal_training(base, shape, Stream(seed)).tobytes()
+
+
+def test_training_moves_centroids_twice() -> None:
+    base = vectors("gaussian", 40, 4, seed=1, role="base")
+    shape = PqShape(4, 1, 4)
+    start = literal_start(base, shape, Stream(2))
+    codebook = quantizer.trained_codebook(base, shape, Stream(2))
+
+    def error(centroids: Float32) -> float:
+        codes = quantizer.encode(base, centroids)[:, 0]
+        return float(((base - centroids[0, codes]) ** 2).sum())
+
+    assert error(codebook) < error(start)
+
+
+def test_a_centroid_without_members_stays() -> None:
+    # Five centroids of three vectors: the last two repeat the first two, and lose every tie against them.
+    base = np.array([[0, 0], [1, 5], [9, 1]], np.float32)
+    shape = PqShape(2, 2, 5)
+    start = literal_start(base, shape, Stream(0))
+    np.testing.assert_array_equal(start[:, 3:], start[:, :2])
+    np.testing.assert_array_equal(quantizer.trained_codebook(base, shape, Stream(0)), start)
+
+
+def test_means_are_summed_in_float64() -> None:
+    # In float32 a one is lost beside 2^24, and the mean falls short.
+    base = np.array([[2.0**24], [1], [1], [2]], np.float32)
+    assert quantizer.trained_codebook(base, PqShape(1, 1, 1), Stream(0)).tolist() == [[[2.0**22 + 1]]]
+
+
+def test_training_leaves_the_vectors_alone() -> None:
+    base = vectors("uniform", 20, 4, seed=0, role="base")
+    before = base.copy()
+    quantizer.encode(base, quantizer.trained_codebook(base, PqShape(4, 2, 6), Stream(0)))
+    np.testing.assert_array_equal(base, before)
+
+
+@settings(max_examples=60)
+@given(
+    table=hnp.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 9), st.integers(1, 7)),
+        elements=st.one_of(st.floats(0, 2.0**100, width=32), st.floats(0, 1, width=32)),
+    ),
+    count=st.one_of(st.integers(0, 20), st.sampled_from([2047, 2048, 2049, 4095, 4096, 4097, 6000])),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_distances_are_those_of_the_reference(table: Float32, count: int, seed: int) -> None:
+    parts, centroids = table.shape
+    codes = np.random.default_rng(seed).integers(0, centroids, (count, parts)).astype(np.uint8)
+    summed = quantizer.distances(table, np.ascontiguousarray(codes.T))
+    assert summed.dtype == np.float32
+    assert summed.shape == (count,)
+    assert summed.tobytes() == reference.distances(table, codes).tobytes()
+
+
+@pytest.mark.parametrize("count", [1, 2047, 2048, 2049, 4097])
+def test_distances_on_dense_data(count: int) -> None:
+    rng = np.random.default_rng(count)
+    table = (rng.random((16, 256)) * 10.0 ** rng.integers(-6, 7, (16, 256))).astype(np.float32)
+    codes = rng.integers(0, 256, (count, 16)).astype(np.uint8)
+    summed = quantizer.distances(table, np.ascontiguousarray(codes.T))
+    assert summed.tobytes() == reference.distances(table, codes).tobytes()
+
+
+def test_distances_take_the_reference_table_as_it_is() -> None:
+    table = reference.distance_table(np.array([3, 4], np.float32), np.zeros((2, 1, 1), np.float32))
+    assert not table.flags.writeable
+    assert quantizer.distances(table, np.zeros((2, 1), np.uint8)).tolist() == [25]
