@@ -158,9 +158,9 @@ def _first_difference(packs: list[Pack], rtol: float) -> tuple[int, Mismatch] | 
 
 def replay_command(case: str, kernel_path: str, rtol: float = 0.0) -> str:
     """The command that replays exactly one case."""
-    words = ["python", "-m", "pytest_lance_ar", "replay", "--kernel", kernel_path]
+    words = ["python", "-m", "pytest_lance_ar", "replay", f"--kernel={kernel_path}"]
     if rtol:
-        words += ["--rtol", f"{rtol:g}"]
+        words += [f"--rtol={rtol!r}"]
     return shlex.join([*words, case])
 
 

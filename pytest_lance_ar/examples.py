@@ -27,6 +27,8 @@ class Examples:
 
     def save(self, spec: str) -> None:
         known = self.load()
+        if spec in known:
+            return
         for longest in known[LIMIT - 1 :]:
             self.forget(longest)
         self._database.save(self._key, spec.encode())

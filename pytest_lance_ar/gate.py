@@ -14,6 +14,7 @@ from pytest_lance_ar import git, ledger
 from pytest_lance_ar.correctness import replay_command
 from pytest_lance_ar.evidence import CorrectnessEvidence, Evidence, Examination, Failure, SpeedEvidence
 from pytest_lance_ar.examples import Examples
+from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.kernel_source import Kernel
@@ -41,9 +42,13 @@ class Gate:
         self.options = options
         self.directory = StateDirectory(options.state)
         self._lock: int | None = None
-        if self.stores:
-            self._make_ready_to_store()
-        self.trial, self._state = _open_trial(options, self.directory, here)
+        try:
+            if self.stores:
+                self._make_ready_to_store()
+            self.trial, self._state = _open_trial(options, self.directory, here)
+        except BaseException:
+            self.close()
+            raise
         self.examples = Examples(self.directory.examples, self.trial.target.name)
         self._unsealed = frozenset({options.kernel.resolve()})
         self._seal = fingerprint(options.root, unsealed=self._unsealed)
@@ -61,6 +66,18 @@ class Gate:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._begun
+
+    def earlier_examples(self) -> list[str]:
+        """Falsifying examples of earlier trials; those of a grammar that is no more are forgotten."""
+        known = []
+        for spec in self.examples.load():
+            try:
+                self.trial.target.parse_case(spec)
+            except ValueError:
+                self.examples.forget(spec)
+            else:
+                known.append(spec)
+        return known
 
     def examined(self, examination: Examination) -> None:
         """A test of the suite ended."""
@@ -134,22 +151,33 @@ class Gate:
         return Report(self.trial, self.evidence, verdict, replay)
 
     def _store(self, report: Report) -> None:
-        if self.stores and report.verdict.kept and self.evidence.speed:
-            trial = self.trial
-            seal = self._seal if trial.incumbent is None or self._state is None else self._state.seal
-            incumbent = Incumbent(
-                kernel=trial.candidate,
-                target=trial.target.name,
-                commit=trial.commit,
-                timestamp=trial.timestamp,
-                geomean_ns=self.evidence.speed.geomean_ns,
-                seed=trial.seed,
-            )
-            self.directory.save(State(incumbent, seal))
-        if self.stores and report.verdict.name in RECORDED:
-            ledger.append(self.options.ledger, report.as_row())
-        if self.options.json is not None:
-            self.options.json.write_text(report.as_json(), encoding="utf-8")
+        """The ledger's row comes last: until it is written, whatever fails leaves the incumbent as it was."""
+        keeps = self.stores and report.verdict.kept
+        before = self.directory.snapshot() if keeps else None
+        try:
+            if keeps:
+                self.directory.save(self._state_with_candidate())
+            if self.options.json is not None:
+                write_atomically(self.options.json, report.as_json())
+            if self.stores and report.verdict.name in RECORDED:
+                ledger.append(self.options.ledger, report.as_row())
+        except BaseException:
+            if keeps:
+                self.directory.restore(before)
+            raise
+
+    def _state_with_candidate(self) -> State:
+        trial, speed = self.trial, self.evidence.speed
+        assert speed is not None, "nothing is kept unmeasured"
+        incumbent = Incumbent(
+            kernel=trial.candidate,
+            target=trial.target.name,
+            commit=trial.commit,
+            timestamp=trial.timestamp,
+            geomean_ns=speed.geomean_ns,
+            seed=trial.seed,
+        )
+        return State(incumbent, self._state.seal if self._state and trial.incumbent else self._seal)
 
     def _make_ready_to_store(self) -> None:
         """Find out now, not after the measurement, whether the outcome can be stored."""
@@ -158,7 +186,6 @@ class Gate:
             self._lock = os.open(self.directory.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
             ledger.check(self.options.ledger)
         except OSError as error:
-            self.close()
             raise StateError(
                 f"{error.filename or self.directory.path} cannot be written ({error.strerror}); name a writable "
                 "directory with --lance-ar-state DIR"
@@ -168,7 +195,6 @@ class Gate:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self.close()
             raise StateError(f"another gate is running on {self.directory.path}; wait until it is done") from error
 
 

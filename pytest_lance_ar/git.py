@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def describe_commit(kernel: Path) -> str:
 def source_at(kernel: Path, ref: str) -> bytes | None:
     """The kernel file as it is at a commit, branch or tag; None when there is no such ref or no such file in it."""
     commit = _git(kernel.parent, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    if commit is None:
+    name = (commit or b"").decode().strip()
+    if not re.fullmatch(r"[0-9a-f]{40,64}", name):  # "^HEAD" is a range to git, and no commit
         return None
-    return _git(kernel.parent, "show", f"{commit.decode().strip()}:./{kernel.name}")
+    return _git(kernel.parent, "show", f"{name}:./{kernel.name}")

@@ -51,9 +51,10 @@ def contract_failure(kernel: Kernel, kernel_class: str) -> Failure | None:
     except UnicodeDecodeError:
         return _broken(f"{kernel.name} is not UTF-8 text; a kernel is one Python file")
     except SyntaxError as error:
-        return _broken(f"{kernel.name}, line {error.lineno}: {error.msg}")
+        line = f", line {error.lineno}" if error.lineno else ""
+        return _broken(f"{kernel.name}{line}: {error.msg}")
     except (ValueError, RecursionError, MemoryError) as error:
-        return _broken(f"{kernel.name} cannot be parsed as Python: {error}")
+        return _broken(f"{kernel.name} cannot be parsed as Python: {error or 'it is nested too deeply'}")
     for node in ast.walk(tree):
         refused = _refused_import(node)
         if refused:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_lance_ar.files import sync_directory
+from pytest_lance_ar.text import one_line
 
 COLUMNS: Final = (
     "commit",
@@ -55,7 +56,7 @@ def check(path: Path) -> None:
 
 def append(path: Path, row: Mapping[str, str]) -> None:
     """Append one trial. The header is written with the first row. Raises LedgerError, OSError."""
-    line = "\t".join(_cell(row.get(column, "")) for column in COLUMNS) + "\n"
+    line = "\t".join(one_line(row.get(column, "")) for column in COLUMNS) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
@@ -65,7 +66,10 @@ def append(path: Path, row: Mapping[str, str]) -> None:
             line = HEADER + line
         elif os.pread(handle, 1, size - 1) != b"\n":
             line = "\n" + line  # a row that a crash cut short stays apart from ours
-        os.write(handle, line.encode())
+        data = line.encode(errors="backslashreplace")
+        if os.write(handle, data) < len(data):
+            os.ftruncate(handle, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -76,7 +80,3 @@ def _check_header(path: Path, handle: int) -> None:
     start = os.pread(handle, len(HEADER), 0)
     if start and start != HEADER.encode():
         raise LedgerError(f"{path} has another header than this gate writes; move the file away")
-
-
-def _cell(value: str) -> str:
-    return " ".join(value.split())

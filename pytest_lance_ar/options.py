@@ -84,6 +84,10 @@ class Options:
             raise OptionError(f"--lance-ar-state {options.state} is not a directory")
         if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
             raise OptionError(f"--lance-ar-json {options.json} cannot be written: name a file in an existing directory")
+        if options.json is not None and (
+            options.json in (options.kernel, options.ledger) or options.json.is_relative_to(options.state)
+        ):
+            raise OptionError(f"--lance-ar-json {options.json} is a file of the experiment's own; name another one")
         if options.against is not None and options.rebaseline:
             raise OptionError("--lance-ar-against stores nothing and --lance-ar-rebaseline stores; choose one")
         return options
@@ -100,9 +104,11 @@ def _path(name: str, given: Mapping[str, str], here: Path) -> Path | None:
     if "\0" in given[name]:
         raise OptionError(f"--lance-ar-{name}: a path has no NUL character")
     try:
-        return (here / given[name]).resolve()
+        path = (here / given[name]).resolve()
+        path.exists()  # a name that is too long is found out here
     except (OSError, RuntimeError) as error:
         raise OptionError(f"--lance-ar-{name} {given[name]!r} is not a usable path: {error}") from error
+    return path
 
 
 def _number(name: str, text: str, *, low: float, above: bool = False) -> float:

@@ -265,7 +265,7 @@ class GateSession(SuiteHooks):
             deadline=trial.deadline.moment,
             seed=trial.seed,
             rtol=trial.options.rtol,
-            examples=tuple(gate.examples.load()),
+            examples=tuple(gate.earlier_examples()),
         )
         super().__init__(config, brief)
 

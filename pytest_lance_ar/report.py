@@ -11,6 +11,7 @@ from typing import Any, Final
 from pytest_lance_ar import __version__
 from pytest_lance_ar.evidence import Evidence
 from pytest_lance_ar.host import platform
+from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial import Trial
 from pytest_lance_ar.verdict import ExitCode, Verdict
 
@@ -205,9 +206,7 @@ def header(trial: Trial) -> list[str]:
 
 
 def _line(key: str, value: object) -> str:
-    # A kernel's own words may be in the value: on one line, and printable, they can not pass for a line of ours.
-    text = "".join(c if c.isprintable() else "?" for c in " ".join(str(value).split()))
-    return f"{key + ':':<{_KEY_WIDTH}}{'' if len(key) < _KEY_WIDTH - 1 else ' '}{text}"
+    return f"{key + ':':<{_KEY_WIDTH}}{'' if len(key) < _KEY_WIDTH - 1 else ' '}{one_line(value)}"
 
 
 def _extreme(extreme: dict[str, Any]) -> str:

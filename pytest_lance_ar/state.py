@@ -64,13 +64,24 @@ class StateDirectory:
             raise StateError(f"{self.file} cannot be read ({error}); {WAY_OUT}") from error
         try:
             return _decode(json.loads(text))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StateError(f"{self.file} is damaged ({error}); {WAY_OUT}") from error
 
     def save(self, state: State) -> None:
         """Replace the stored state in one step. Raises OSError."""
         self.prepare()
         write_atomically(self.file, json.dumps(_encode(state), indent=1) + "\n")
+
+    def snapshot(self) -> str | None:
+        """The stored state as it is, to be restored. Raises OSError."""
+        return self.file.read_text(encoding="utf-8", errors="surrogateescape") if self.file.exists() else None
+
+    def restore(self, before: str | None) -> None:
+        """Put a snapshot back. Raises OSError."""
+        if before is None:
+            self.file.unlink(missing_ok=True)
+        else:
+            write_atomically(self.file, before)
 
     def prepare(self) -> None:
         """Create the directory, ignored by git. Raises OSError."""

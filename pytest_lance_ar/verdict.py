@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -68,6 +69,8 @@ def decide(trial: Trial, evidence: Evidence) -> Verdict:
         return Verdict("none", ExitCode.USAGE, _incumbent_sentence(trial, evidence.incumbent_failure))
     if evidence.speed is None:
         return Verdict("none", ExitCode.NONE, "speed was not measured")
+    if not _sound(evidence.speed):
+        return Verdict("none", ExitCode.INTERNAL, "a figure of the measurement is no positive number, or no interval")
     if trial.incumbent is None:
         return Verdict("baseline", ExitCode.KEPT)
     return _against_incumbent(trial, evidence.speed)
@@ -79,8 +82,6 @@ def _against_incumbent(trial: Trial, speed: SpeedEvidence) -> Verdict:
 
     ratio, interval = speed.ratio, speed.ratio_interval
     figures = f"candidate / incumbent {ratio:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
-    if not 0 < interval.low <= interval.high:
-        return Verdict("none", ExitCode.INTERNAL, f"the interval of the ratio is no interval: {figures}")
     if trial.incumbent is not None and trial.candidate.sha256 == trial.incumbent.sha256:
         return discard("the very file that is the incumbent")
     if not interval.high < 1.0:
@@ -101,6 +102,14 @@ def _against_incumbent(trial: Trial, speed: SpeedEvidence) -> Verdict:
         if not combo.ratio <= GUARD:
             return discard(f"{combo.name} takes {combo.ratio:.3f} x its incumbent figure; the guard allows {GUARD}")
     return Verdict("keep", ExitCode.KEPT)
+
+
+def _sound(speed: SpeedEvidence) -> bool:
+    combos = [figure for combo in speed.combos for figure in (combo.candidate_ns, combo.incumbent_ns, combo.ratio)]
+    intervals = speed.geomean_interval, speed.ratio_interval
+    ends = [end for interval in intervals for end in (interval.low, interval.high)]
+    figures = [speed.geomean_ns, speed.incumbent_geomean_ns, speed.ratio, *ends, *combos]
+    return all(math.isfinite(figure) and figure > 0 for figure in figures) and all(i.low <= i.high for i in intervals)
 
 
 def _of_failure(failure: Failure) -> Verdict:

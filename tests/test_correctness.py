@@ -1,0 +1,253 @@
+"""The examiner, with real kernels in real processes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_lance_ar.correctness import SHRINK_SECONDS, ExaminationFailed, Examiner, hint, replay_command
+from pytest_lance_ar.evidence import Failure, FaultKind, Mismatch
+from pytest_lance_ar.host.parent import Deadline, KernelHost
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.targets.pq_l2.cases import DrawnCase, LiteralCase
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.targets.protocol import Case
+from tests.kernels import PURE_PYTHON, changed
+
+CASE = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=5, k=3)
+OTHER = replace(CASE, n=6)
+WRONG = changed(PURE_PYTHON, "        out[:] = 0\n", "        out[:] = 0\n        out[1, 2] = 0.25\n")
+EXIT = 'typing.sys.modules["os"]._exit(3)'
+"""Ends the process, past the list of imports that a kernel may make."""
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch) -> list[KernelHost]:
+    """Every kernel process that the examiner starts."""
+    started: list[KernelHost] = []
+
+    class Noted(KernelHost):
+        def load(self, source: bytes, name: str) -> None:
+            started.append(self)
+            super().load(source, name)
+
+    monkeypatch.setattr("pytest_lance_ar.correctness.KernelHost", Noted)
+    return started
+
+
+class Clock:
+    """Stands still until it is told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def examining(source: str, *, rtol: float = 0.0, clock: Clock | None = None) -> Iterator[Examiner]:
+    kernel = Kernel("kernel/pq_l2.py", source.encode())
+    deadline = Deadline.after(300)
+    with Examiner(kernel, TARGET, deadline=deadline, rtol=rtol, clock=clock or Clock()) as examiner:
+        examiner.begin()
+        yield examiner
+
+
+def failure_of(examiner: Examiner, case: Case) -> Failure:
+    with pytest.raises(ExaminationFailed) as error:
+        examiner.examine(case)
+    assert examiner.failure == error.value.failure
+    assert str(error.value) == str(error.value.failure)
+    return error.value.failure
+
+
+def test_a_correct_kernel_passes_every_case_in_one_process(hosts: list[KernelHost]) -> None:
+    with examining(PURE_PYTHON) as examiner:
+        examiner.examine(CASE)
+        examiner.examine(replace(OTHER, code_sets=2))
+        examiner.examine(replace(CASE, n=0))
+        assert examiner.examples == 3
+        assert examiner.failure is None
+        examiner.begin()
+        assert examiner.examples == 0
+        examiner.examine(OTHER)
+    (host,) = hosts
+    with pytest.raises(ProcessLookupError):
+        os.kill(host.pid, 0)  # nothing of the kernel is left
+
+
+def test_a_wrong_value_is_told_with_its_case_its_place_and_a_hint(hosts: list[KernelHost]) -> None:
+    with examining(WRONG) as examiner:
+        failure = failure_of(examiner, CASE)
+        assert failure.kind is FaultKind.WRONG_ANSWER
+        assert failure.case == CASE.spec == "shape=8,2,4 distribution=uniform seed=0 n=5 k=3"
+        assert failure.where == "shape (8,2,4), uniform, seed 0, N 5, k 3"
+        assert failure.sentence.startswith("distance_table[1, 2]: expected ")
+        assert ", abs error 0.25, " in failure.sentence
+        assert failure.hint.startswith("not rounding")
+        assert examiner.examples == 1
+        # A wrong answer costs no process: Hypothesis may look for a smaller one.
+        assert failure_of(examiner, OTHER).case == OTHER.spec
+        assert examiner.examples == 2
+        examiner.begin()
+        assert (examiner.examples, examiner.failure) == (0, None)
+    assert len(hosts) == 1
+
+
+def test_a_failing_test_settles_on_what_it_knows_when_the_time_for_shrinking_is_over() -> None:
+    clock, later = Clock(), replace(CASE, n=7)
+    with examining(WRONG, clock=clock) as examiner:
+        first = failure_of(examiner, CASE)
+        clock.now = SHRINK_SECONDS - 0.1
+        second = failure_of(examiner, OTHER)
+        clock.now = SHRINK_SECONDS + 0.1  # since the first failure, not the latest
+        examiner.examine(later)
+        assert failure_of(examiner, CASE) == first
+        assert failure_of(examiner, OTHER) == second
+        assert examiner.examples == 2
+        examiner.begin()
+        assert failure_of(examiner, later).case == later.spec
+
+
+def test_an_answer_that_stays_from_an_earlier_call_is_told(hosts: list[KernelHost]) -> None:
+    stale = changed(
+        PURE_PYTHON,
+        "        ids = np.argsort",
+        "        self.first = distance = getattr(self, 'first', distance)\n        ids = np.argsort",
+    )
+    with examining(stale) as examiner:
+        failure = failure_of(examiner, CASE)
+    assert failure.sentence.startswith("probe_top_k distances[0]: ")
+    assert failure.sentence.endswith(" (in call 2 on the same kernel)")
+
+
+def test_an_exception_names_its_line_and_leaves_the_process(hosts: list[KernelHost]) -> None:
+    raising = changed(
+        f"CALLS = []\n{PURE_PYTHON}",
+        "        out[:] = 0\n",
+        "        CALLS.append(1)\n        if len(CALLS) == 1:\n            raise ValueError('once')\n"
+        "        out[:] = 0\n",
+    )
+    line = 1 + raising.splitlines().index("            raise ValueError('once')")
+    with examining(raising) as examiner:
+        failure = failure_of(examiner, CASE)
+        assert failure.kind is FaultKind.RAISED
+        assert failure.sentence == f"distance_table raised ValueError: once (line {line} of kernel/pq_l2.py)"
+        assert failure.case == CASE.spec
+        assert "raise ValueError('once')" in failure.detail
+        # The list of calls has outlived the exception, or this one would raise as well.
+        examiner.examine(OTHER)
+        assert examiner.failure == failure
+        # So would this one not, if it were called: a kernel that fails now and then is wrong all the same.
+        assert failure_of(examiner, CASE) == failure
+        examiner.begin()
+        examiner.examine(CASE)
+        assert examiner.examples == 1
+    assert len(hosts) == 1
+
+
+def test_a_crash_is_remembered_for_its_case_until_the_next_test(hosts: list[KernelHost]) -> None:
+    crash = f"        if len(codes) == {CASE.n}:\n            {EXIT}\n        distance = np.zeros"
+    dying = "import typing\n" + changed(PURE_PYTHON, "        distance = np.zeros", crash)
+    with examining(dying) as examiner:
+        failure = failure_of(examiner, CASE)
+        assert failure.kind is FaultKind.DIED
+        assert failure.sentence == "the kernel's process ended with exit status 3 during a call"
+        assert failure.case == CASE.spec
+        assert failure.where == CASE.where
+        # No case of this test gets a process any more; only the one that met the crash fails again.
+        examiner.examine(OTHER)
+        assert examiner.examples == 1
+        assert failure_of(examiner, CASE) == failure
+        assert len(hosts) == 1
+        examiner.begin()
+        examiner.examine(OTHER)
+        assert examiner.examples == 1
+    assert len(hosts) == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [("raise ValueError('at import')", FaultKind.RAISED), (EXIT, FaultKind.DIED)],
+    ids=["raises", "dies"],
+)
+def test_a_file_that_does_not_load_fails_every_case_of_every_test(
+    hosts: list[KernelHost], statement: str, kind: FaultKind
+) -> None:
+    with examining(f"import typing\n{statement}\n{PURE_PYTHON}") as examiner:
+        failure = failure_of(examiner, CASE)
+        assert failure.kind is kind
+        assert "import" in failure.sentence
+        # No inputs were involved: there is no case to replay or to store.
+        assert (failure.case, failure.where) == ("", "")
+        examiner.begin()
+        assert failure_of(examiner, OTHER) == failure
+        assert examiner.examples == 0
+    assert len(hosts) == 1
+
+
+def test_a_broken_contract_needs_no_process(hosts: list[KernelHost]) -> None:
+    with examining(f"import os\n{PURE_PYTHON}") as examiner:
+        failure = failure_of(examiner, CASE)
+        assert failure.kind is FaultKind.CONTRACT
+        assert failure.sentence.startswith("kernel/pq_l2.py, line 1: a kernel may not import os;")
+        assert (failure.case, failure.where) == ("", "")
+        examiner.begin()
+        assert failure_of(examiner, OTHER) == failure
+    assert hosts == []
+
+
+ROUNDED = changed(PURE_PYTHON, "    def probe_top_k", "        out *= np.float32(1 + 5e-7)\n\n    def probe_top_k")
+LARGE = LiteralCase(codebook=(((0.0,), (1.0,)),), codes=((1,), (0,)), queries=((1000.0,),), k=1)
+
+
+def test_a_difference_of_rounding_is_told_apart() -> None:
+    with examining(ROUNDED) as examiner:
+        examiner.examine(replace(LARGE, queries=((1.0,),)))  # too small a value for the difference to show
+        assert failure_of(examiner, LARGE).hint.startswith("rounding only")
+
+
+def test_a_difference_of_rounding_may_be_allowed() -> None:
+    with examining(ROUNDED, rtol=1e-6) as examiner:
+        examiner.examine(LARGE)
+        assert examiner.examples == 1
+
+
+def test_the_hint_depends_on_what_differs() -> None:
+    value = Mismatch("distance_table", (0, 0), "1.0", "1.1", abs_error=0.1, ulps=838861)
+    assert hint(value).startswith("not rounding")
+    assert hint(replace(value, abs_error=float("nan"), ulps=None)).startswith("not rounding")
+    assert "--lance-ar-rtol 1e-6" in hint(replace(value, rounding_only=True))
+    assert hint(Mismatch("probe_top_k ids", (0,), "every id once", "3 a second time")) == ""
+
+
+def test_the_command_replays_the_case_as_the_report_prints_it() -> None:
+    assert replay_command(CASE.spec, "kernel/pq_l2.py") == (
+        "python -m pytest_lance_ar replay --kernel=kernel/pq_l2.py 'shape=8,2,4 distribution=uniform seed=0 n=5 k=3'"
+    )
+    assert " --rtol 1e-06 " in replay_command(CASE.spec, "kernel/pq_l2.py", 1e-6)
+
+
+@given(path=st.text(st.characters(exclude_characters="\0"), min_size=1), case=st.text(min_size=1))
+def test_a_shell_gives_back_the_path_and_the_case(path: str, case: str) -> None:
+    words = shlex.split(replay_command(case, path))
+    assert words == ["python", "-m", "pytest_lance_ar", "replay", f"--kernel={path}", case]
+
+
+@given(rtol=st.floats(1e-12, 1e-6))
+def test_the_command_has_the_very_rtol(rtol: float) -> None:
+    words = shlex.split(replay_command(CASE.spec, "kernel/pq_l2.py", rtol))
+    assert float(words[-2].removeprefix("--rtol=")) == rtol
+
+
+def test_the_command_replays_a_literal_case() -> None:
+    words = shlex.split(replay_command(LARGE.spec, "kernel/pq_l2.py"))
+    assert TARGET.parse_case(words[-1]) == LARGE

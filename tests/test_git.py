@@ -1,0 +1,117 @@
+"""What the gate asks of git, with a real repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pytest_lance_ar.git import describe_commit, source_at
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+@pytest.fixture(autouse=True)
+def no_git_but_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the user's configuration nor a repository around the temporary directory matters."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+
+def git(directory: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(
+        ["git", "-C", str(directory), *identity, *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    """A kernel in a subdirectory, committed twice: first as `old`, then as `new`."""
+    path = tmp_path / "kernel" / "pq_l2.py"
+    path.parent.mkdir()
+    git(tmp_path, "init", "--quiet", "--initial-branch=trunk")
+    for source in (b"old\r\n", b"new\n"):
+        path.write_bytes(source)
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "--quiet", "-m", source.decode().strip())
+    git(tmp_path, "tag", "-a", "v1", "HEAD~", "-m", "an annotated tag")
+    git(tmp_path, "branch", "topic/old", "HEAD~")
+    return path
+
+
+def test_a_clean_kernel_is_described_by_the_short_hash(kernel: Path) -> None:
+    assert describe_commit(kernel) == git(kernel.parent, "rev-parse", "--short", "HEAD")
+
+
+def test_only_the_kernel_makes_a_commit_dirty(kernel: Path) -> None:
+    head = describe_commit(kernel)
+    (kernel.parent / "notes.txt").write_text("untracked\n")
+    assert describe_commit(kernel) == head
+    kernel.write_bytes(b"newer\n")
+    assert describe_commit(kernel) == f"{head}-dirty"
+    git(kernel.parent, "add", kernel.name)
+    assert describe_commit(kernel) == f"{head}-dirty"
+
+
+def test_a_kernel_that_git_does_not_know_is_dirty(kernel: Path) -> None:
+    other = kernel.with_name("other.py")
+    other.touch()
+    assert describe_commit(other).endswith("-dirty")
+
+
+def test_outside_git_there_is_nothing_to_say(tmp_path: Path) -> None:
+    path = tmp_path / "pq_l2.py"
+    path.touch()
+    assert describe_commit(path) == "-"
+    assert source_at(path, "HEAD") is None
+
+
+def test_before_the_first_commit_there_is_nothing_to_say(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    path = tmp_path / "pq_l2.py"
+    path.touch()
+    assert describe_commit(path) == "-"
+
+
+def test_without_git_there_is_nothing_to_say(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(kernel.parent))
+    assert describe_commit(kernel) == "-"
+    assert source_at(kernel, "HEAD") is None
+
+
+@pytest.mark.parametrize("ref", ["v1", "topic/old", "HEAD~", "refs/heads/topic/old"])
+def test_the_kernel_as_a_ref_has_it_byte_for_byte(kernel: Path, ref: str) -> None:
+    assert source_at(kernel, ref) == b"old\r\n"
+
+
+def test_the_kernel_at_a_sha(kernel: Path) -> None:
+    sha = git(kernel.parent, "rev-parse", "HEAD~")
+    assert source_at(kernel, sha) == source_at(kernel, sha[:10]) == b"old\r\n"
+
+
+def test_what_is_not_committed_does_not_matter(kernel: Path) -> None:
+    kernel.write_bytes(b"newer\n")
+    assert source_at(kernel, "trunk") == b"new\n"
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["none", "0" * 40, "--help", "-h", "--output=x", "--all", "", " ", "HEAD:kernel", "HEAD~..HEAD", "^HEAD", "a\0b"],
+)
+def test_a_ref_that_is_none_gives_nothing(kernel: Path, ref: str) -> None:
+    assert source_at(kernel, ref) is None
+    assert sorted(path.name for path in kernel.parent.iterdir()) == [kernel.name]
+
+
+def test_a_commit_without_the_kernel_gives_nothing(kernel: Path) -> None:
+    other = kernel.with_name("other.py")
+    other.touch()
+    assert source_at(other, "HEAD") is None
