@@ -130,7 +130,7 @@ class ComboFigures:
 class SpeedEvidence:
     """What the duel of candidate and incumbent measured. All times are ns per query.
 
-    ratio is candidate / incumbent.
+    ratio is candidate / incumbent. confirmed: the figures are those of a second stage, on other processes and data.
     """
 
     combos: tuple[ComboFigures, ...]
@@ -139,6 +139,7 @@ class SpeedEvidence:
     incumbent_geomean_ns: float
     ratio: float
     ratio_interval: Interval
+    confirmed: bool
     noise_floor_pct: float
     rounds: int
     timed_queries: int

@@ -21,7 +21,9 @@ from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.options import OptionError, Options
 from pytest_lance_ar.report import Report
 from pytest_lance_ar.seal import changed, fingerprint
-from pytest_lance_ar.speed.duel import IncumbentFailed, Progress, duel
+from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
+from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.state import Incumbent, State, StateDirectory, StateError
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial import Trial
@@ -42,6 +44,7 @@ class Gate:
         self.options = options
         self.directory = StateDirectory(options.state)
         self._lock: int | None = None
+        self._preparation: Preparation | None = None
         try:
             if self.stores:
                 self._make_ready_to_store()
@@ -93,10 +96,46 @@ class Gate:
                 self.examples.save(examination.failure.case)
 
     @property
+    def will_measure(self) -> bool:
+        """Whether speed is to be measured, once the kernel has proved correct."""
+        return self.options.phase == "all" and not self.evidence.tampered
+
+    @property
     def ready_to_measure(self) -> bool:
         correctness = self.evidence.correctness
-        complete = not correctness.failed and not correctness.missing
-        return complete and self.options.phase == "all" and not self.evidence.tampered
+        return self.will_measure and not correctness.failed and not correctness.missing
+
+    def prepare_to_measure(self) -> None:
+        """Begin what a duel needs while the correctness suite runs."""
+        trial = self.trial
+        self._preparation = Preparation(
+            trial.target,
+            trial.candidate,
+            trial.incumbent or trial.candidate,
+            seed=trial.seed,
+            queries=QUERIES,
+            core=trial.core,
+            deadline=trial.deadline,
+        )
+
+    def measure(self, progress: Progress) -> SpeedEvidence:
+        """The default measurement: a duel with the incumbent, or with itself when there is none."""
+        if self._preparation is None:
+            self.prepare_to_measure()
+        assert self._preparation is not None
+        return duel(
+            self._preparation,
+            core=self.trial.core,
+            deadline=self.trial.deadline,
+            rtol=self.options.rtol,
+            only_figures=self.trial.incumbent is None,
+            progress=progress,
+        )
+
+    def end_preparation(self) -> None:
+        if self._preparation is not None:
+            self._preparation.close()
+            self._preparation = None
 
     def measured(self, speed: SpeedEvidence) -> None:
         self._update(speed=speed)
@@ -136,6 +175,7 @@ class Gate:
         return report
 
     def close(self) -> None:
+        self.end_preparation()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -196,20 +236,6 @@ class Gate:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StateError(f"another gate is running on {self.directory.path}; wait until it is done") from error
-
-
-def measure(trial: Trial, progress: Progress) -> SpeedEvidence:
-    """The default measurement: a duel with the incumbent, or with itself when there is none."""
-    return duel(
-        trial.target,
-        trial.candidate,
-        trial.incumbent or trial.candidate,
-        seed=trial.seed,
-        core=trial.core,
-        deadline=trial.deadline,
-        rtol=trial.options.rtol,
-        progress=progress,
-    )
 
 
 def _open_trial(options: Options, directory: StateDirectory, here: Path) -> tuple[Trial, State | None]:

@@ -112,12 +112,6 @@ def pytest_cmdline_main_in_the_right_root(config: pytest.Config) -> int | None:
     return int(pytest.main(arguments, plugins=invocation.plugins))
 
 
-def pytest_lance_ar_measure(trial: Trial, progress: Progress) -> SpeedEvidence:
-    from pytest_lance_ar.gate import measure
-
-    return measure(trial, progress)
-
-
 def pytest_lance_ar_decide(trial: Trial, evidence: Evidence) -> Verdict:
     from pytest_lance_ar.verdict import decide
 
@@ -287,12 +281,21 @@ class GateSession(SuiteHooks):
         test = report.nodeid.partition("::")[2]
         self.gate.examined(Examination(test, report.passed, record["examples"] if record else 0, failure))
 
+    def pytest_lance_ar_measure(self, progress: Progress) -> SpeedEvidence:
+        return self.gate.measure(progress)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        result = yield
-        if self.gate.ready_to_measure and not session.config.option.collectonly:
-            self._end_workers()
-            self._measure()
+        only_ours = len(self.config.hook.pytest_lance_ar_measure.get_hookimpls()) == 1
+        if self.gate.will_measure and only_ours and not session.config.option.collectonly:
+            self.gate.prepare_to_measure()
+        try:
+            result = yield
+            if self.gate.ready_to_measure and not session.config.option.collectonly:
+                self._end_workers()
+                self._measure()
+        finally:
+            self.gate.end_preparation()
         return result
 
     @pytest.hookimpl(tryfirst=True)
@@ -357,7 +360,7 @@ class GateSession(SuiteHooks):
 
     def _measure(self) -> None:
         from pytest_lance_ar.host.parent import KernelFault
-        from pytest_lance_ar.speed.duel import IncumbentFailed
+        from pytest_lance_ar.speed.sides import IncumbentFailed
 
         progress = LineProgress(self.config)
         try:

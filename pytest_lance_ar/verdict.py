@@ -8,10 +8,9 @@ from enum import IntEnum
 from typing import Final
 
 from pytest_lance_ar.evidence import Evidence, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.speed.statistics import GUARD
 from pytest_lance_ar.trial import Trial
 
-GUARD: Final = 1.05
-"""How much slower than the incumbent's own figure the worst combo, and every combo, may be."""
 UNRESOLVED_PCT: Final = 3.0
 """An interval wider than this to either side of the estimate is too wide to call a candidate no better."""
 
@@ -92,7 +91,8 @@ def _against_incumbent(trial: Trial, speed: SpeedEvidence) -> Verdict:
                 ExitCode.INCONCLUSIVE,
                 f"the host is too noisy to decide: {figures}; run it again on a quieter machine",
             )
-        return discard(f"not strictly better: {figures}")
+        unconfirmed = "a first gain was not confirmed; " if speed.confirmed else ""
+        return discard(f"not strictly better: {unconfirmed}{figures}")
     if not speed.worst.candidate_ns <= GUARD * speed.incumbent_worst_ns:
         return discard(
             f"the worst combo, {speed.worst.name}, takes {speed.worst.candidate_ns:.0f} ns; the guard allows {GUARD} x "
@@ -101,6 +101,8 @@ def _against_incumbent(trial: Trial, speed: SpeedEvidence) -> Verdict:
     for combo in speed.combos:
         if not combo.ratio <= GUARD:
             return discard(f"{combo.name} takes {combo.ratio:.3f} x its incumbent figure; the guard allows {GUARD}")
+    if not speed.confirmed:
+        return discard(f"not confirmed on other processes and other data: {figures}")
     return Verdict("keep", ExitCode.KEPT)
 
 

@@ -233,7 +233,7 @@ def test_the_command_replays_the_case_as_the_report_prints_it() -> None:
     assert replay_command(CASE.spec, "kernel/pq_l2.py") == (
         "python -m pytest_lance_ar replay --kernel=kernel/pq_l2.py 'shape=8,2,4 distribution=uniform seed=0 n=5 k=3'"
     )
-    assert " --rtol 1e-06 " in replay_command(CASE.spec, "kernel/pq_l2.py", 1e-6)
+    assert " --rtol=1e-06 " in replay_command(CASE.spec, "kernel/pq_l2.py", 1e-6)
 
 
 @given(path=st.text(st.characters(exclude_characters="\0"), min_size=1), case=st.text(min_size=1))

@@ -234,10 +234,14 @@ class KernelHost:
             return float("nan")
         return max(0.0, (peak - self._idle_bytes) / 1e6)
 
-    def close(self) -> None:
-        """Kill the process group and remove what it left."""
+    def kill(self) -> None:
+        """Kill the process group. Safe from another thread: what the child's user waits for then fails."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the process group and remove what it left."""
+        self.kill()
         self._process.wait()
         self._channel.close()
         for descriptor in (self._requests, self._replies):

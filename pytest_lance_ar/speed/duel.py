@@ -1,13 +1,9 @@
-"""Times a candidate and an incumbent beside each other.
+"""Times a candidate and an incumbent beside each other until `statistics` has seen enough.
 
-Each side has a process of its own; both, and the gate while it times, are pinned to one core, so that only one of
-them ever runs. A round visits every combo in random order; on each it times four blocks, ABBA or BAAB, at random. The
-blocks of a pair answer the same queries, which neither side has seen before. The clock is the gate's, around one
-call: a request down a pipe, the kernel, the copy of its answer into shared memory, a reply. What the round trip costs
-without a kernel is measured on a third process and subtracted.
-
-After every few rounds all kernel objects are built and packed anew, at other addresses: the luck of a placement does
-not last. Every timed answer is checked against the reference when the timing is over.
+Each side has a process of its own; they, and the gate while it times, are pinned to one core, so that only one of them
+ever runs. The clock is the gate's, around one call: a request down a pipe, the kernel, the copy of its answer into
+shared memory, a reply. What the round trip costs without a kernel is measured on a process without one and
+subtracted. Every timed query is new; what the timed calls return is checked against the reference afterwards.
 """
 
 from __future__ import annotations
@@ -19,35 +15,37 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_lance_ar.correctness import hint
 from pytest_lance_ar.evidence import ComboFigures, Failure, FaultKind, SpeedEvidence
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost, Pack
+from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.kernel_source import Kernel
-from pytest_lance_ar.speed import statistics
-from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance, Target
+from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side, time_round
+from pytest_lance_ar.speed.statistics import LOOKS, Outcome, Stage, geomean
+from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance
 
-EPOCHS: Final = 6
-"""How often everything is built and packed anew."""
-ROUNDS_PER_EPOCH: Final = 10
-WARMUP_CALLS: Final = 3
-"""Untimed calls after each packing, compilation among them."""
-MAX_QUERIES_PER_BLOCK: Final = 6
+MIN_ROUNDS: Final = 4
+MAX_ROUNDS: Final = 12
+"""Rounds an epoch: more where building and packing anew takes longer than the rounds."""
+CONTROL_ROUNDS: Final = 1
+MAX_CALLS_PER_BLOCK: Final = 6
 BLOCK_NS: Final = 700_000
 """What a block should take at least, so that a change of sides is a small part of it."""
 TRANSPORT_CALLS: Final = 400
-KEPT_BULKY_SHARE: Final = 0.125
-"""Of the timed answers, how many keep their bulky outputs (the distance table) for the check. All keep the others."""
-
-CANDIDATE: Final = "candidate"
-INCUMBENT: Final = "incumbent"
+STAGE_SECONDS: Final = 60.0
+"""A stage that takes longer ends at its next look."""
+BASELINE_EPOCHS: Final = 6
+"""Without an incumbent there is nothing to decide, only figures to take."""
+QUERIES: Final = (
+    max(LOOKS) * (WARMUP_CALLS + (MAX_ROUNDS + CONTROL_ROUNDS) * 2 * MAX_CALLS_PER_BLOCK) + 2 * WARMUP_CALLS
+)
+"""What a workload needs for a stage that goes through every look."""
 
 
 class Progress(Protocol):
@@ -56,187 +54,175 @@ class Progress(Protocol):
     def __call__(self, text: str, passing: bool = False, /) -> None: ...
 
 
-class IncumbentFailed(Exception):
-    """The incumbent, once kept, does not run any more."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(str(failure))
-        self.failure = failure
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a timed call returned, kept for checking after the timing."""
-
-    side: str
-    combo: int
-    query: int
-    outputs: dict[str, NDArray[Any]]
-
-
 @dataclass
-class Recording:
-    """Everything the timed calls of a duel left behind.
+class Bout:
+    """One stage on one pair of processes, and what it left to be checked."""
 
-    log_ns[side]: (rounds, combos, 2) mean log nanoseconds of each block.
-    """
-
-    log_ns: dict[str, list[NDArray[np.float64]]] = field(default_factory=lambda: {CANDIDATE: [], INCUMBENT: []})
+    workloads: Sequence[Instance]
+    seed: int
+    stage: Stage = field(default_factory=Stage)
     answers: list[Answer] = field(default_factory=list)
     pack_seconds: float = math.inf
-    peak_mem_mb: float = math.nan
-    transport_ns: float = 0.0
-
-
-class Side:
-    """One kernel in its process, with a pack for every combo."""
-
-    def __init__(self, name: str, host: KernelHost, kernel: Kernel) -> None:
-        self.name = name
-        self.host = host
-        self.kernel = kernel
-        self.packs: list[Pack] = []
-        self._objects: list[int] = []
-
-    def load(self) -> None:
-        with self.blame():
-            self.host.load(self.kernel.source, self.kernel.name)
-
-    def renew(self, workloads: Sequence[Instance], warmups: Sequence[range]) -> float:
-        """Build and pack every workload anew and warm it up. Returns the seconds that packing took."""
-        with self.blame():
-            for kernel, pack in zip(self._objects, self.packs, strict=True):
-                self.host.drop(kernel, [pack])
-            self._objects, self.packs, seconds = [], [], 0.0
-            for workload, queries in zip(workloads, warmups, strict=True):
-                kernel = self.host.build(workload)
-                pack, took = self.host.pack(kernel, workload.packs[0])
-                seconds += took
-                self._objects.append(kernel)
-                self.packs.append(pack)
-                for query in queries:
-                    pack.call(query)
-        return seconds
-
-    def block(self, combo: int, queries: range, recording: Recording, rng: random.Random) -> float:
-        """Time one block: mean log nanoseconds. Its first call, after the change of sides, is not counted."""
-        pack, bulky = self.packs[combo], self.packs[combo].instance.bulky
-        total = 0.0
-        with self.blame():
-            for position, query in enumerate(queries):
-                ns = pack.call(query)
-                if position:
-                    total += math.log(max(1.0, ns - recording.transport_ns))
-                keep_bulky = rng.random() < KEPT_BULKY_SHARE
-                outputs = {n: a.copy() for n, a in pack.outputs.items() if keep_bulky or n not in bulky}
-                recording.answers.append(Answer(self.name, combo, query, outputs))
-        return total / (len(queries) - 1)
-
-    @contextmanager
-    def blame(self) -> Iterator[None]:
-        try:
-            yield
-        except KernelFault as fault:
-            if self.name == INCUMBENT and fault.failure.kind is not FaultKind.TIMEOUT:
-                raise IncumbentFailed(fault.failure) from fault
-            raise
-
-
-class Queries:
-    """Deals out the calls of a workload, each once: whatever is timed has not been asked before."""
-
-    def __init__(self, available: int) -> None:
-        self._available = available
-        self._next = 0
-
-    def take(self, count: int) -> range:
-        if self._next + count > self._available:
-            raise IndexError("the workload has no more queries")
-        self._next += count
-        return range(self._next - count, self._next)
 
 
 def duel(
-    target: Target,
-    candidate: Kernel,
-    incumbent: Kernel,
+    preparation: Preparation,
     *,
-    seed: int,
     core: int | None,
     deadline: Deadline,
     rtol: float = 0.0,
+    only_figures: bool = False,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> SpeedEvidence:
-    """Measure candidate / incumbent over all combos of a target.
+    """Measure candidate / incumbent over all combos of a target: one stage, and a second one to confirm a gain.
 
+    only_figures: there is no incumbent; take the candidate's figures beside its twin.
     Raises KernelFault when the candidate fails, IncumbentFailed when the incumbent does.
     """
     begun = time.perf_counter()
-    recording = Recording()
-    rng = random.Random(secrets.randbits(64))  # nothing that a kernel could know: which answers are checked in full
-    available = EPOCHS * (WARMUP_CALLS + ROUNDS_PER_EPOCH * 2 * MAX_QUERIES_PER_BLOCK) + WARMUP_CALLS
-    with ExitStack() as stack:
-        sides = [
-            Side(name, stack.enter_context(KernelHost(target.driver, core=core, deadline=deadline)), kernel)
-            for name, kernel in ((CANDIDATE, candidate), (INCUMBENT, incumbent))
-        ]
-        workloads = _workloads(target, available, seed, progress)
-        for side in sides:
-            side.load()
-        queries = [Queries(available) for _ in workloads]
+    progress("preparing", True)
+    preparation.wait()
+    combos = preparation.target.combos
+    rng = random.Random(secrets.randbits(64))  # nothing that a kernel could know
+    (candidate, incumbent), (second_candidate, second_incumbent) = preparation.pairs
+    transport_ns = _transport_ns(core, deadline)
+
+    def fight(name: str, bout: Bout, pair: tuple[Side, Side], twin: Side) -> Outcome:
         with pinned(core), _no_garbage_collection():
-            recording.transport_ns = _transport_ns(core, deadline)
-            for epoch in range(EPOCHS):
-                warmups = [dealer.take(WARMUP_CALLS) for dealer in queries]
-                for side in rng.sample(sides, 2):
-                    seconds = side.renew(workloads, warmups)
-                    if side.name == CANDIDATE:
-                        recording.pack_seconds = min(recording.pack_seconds, seconds)
-                if epoch == 0:
-                    sizes = [_block_size(pack, q) for pack, q in zip(sides[1].packs, queries, strict=True)]
-                    for combo, size in zip(target.combos, sizes, strict=True):
-                        progress(f"combo {combo.name}: {size} queries a block")
-                for done in range(ROUNDS_PER_EPOCH):
-                    progress(
-                        f"timing: round {epoch * ROUNDS_PER_EPOCH + done + 1} of {EPOCHS * ROUNDS_PER_EPOCH}",
-                        True,
-                    )
-                    _round(sides, queries, sizes, rng, recording)
-        recording.peak_mem_mb = sides[0].host.peak_mem_mb()
+            return _fight(bout, pair, twin, combos, transport_ns, deadline, only_figures, rng, _named(progress, name))
+
+    first = Bout(preparation.workloads, preparation.seed)
+    bouts = [first]
+    outcome = fight("timing", first, (candidate, incumbent), second_incumbent)
+    if outcome is Outcome.BETTER and not only_figures:
+        progress("a gain; confirming it on other processes and other data")
+        seed = preparation.seed + 1
+        bouts.append(Bout(preparation.fresh_workloads(seed), seed))
+        fight("confirming", bouts[1], (second_candidate, second_incumbent), incumbent)
+    peak_mem_mb = max(candidate.host.peak_mem_mb(), second_candidate.host.peak_mem_mb())
     progress("checking the timed answers", True)
-    _check_answers(workloads, recording, target.combos, seed, rtol)
-    return replace(evidence_of(recording, target.combos), seconds=time.perf_counter() - begun)
+    for bout in bouts:
+        _check_answers(bout, combos, rtol)
+    return evidence_of(
+        [bout.stage for bout in bouts],
+        combos,
+        timed_queries=sum(len(bout.answers) for bout in bouts),
+        transport_ns=transport_ns,
+        pack_seconds=min(bout.pack_seconds for bout in bouts),
+        peak_mem_mb=peak_mem_mb,
+        seconds=time.perf_counter() - begun,
+    )
 
 
-def _workloads(target: Target, available: int, seed: int, progress: Progress) -> list[Instance]:
-    workloads = []
+def _fight(
+    bout: Bout,
+    pair: tuple[Side, Side],
+    twin: Side,
+    combos: Sequence[Combo],
+    transport_ns: float,
+    deadline: Deadline,
+    only_figures: bool,
+    rng: random.Random,
+    progress: Progress,
+) -> Outcome:
+    """Run epochs until the stage decides."""
+    sides = [*pair, twin]
+    queries = [Queries(QUERIES) for _ in combos]
+    begun, epoch_begun = time.perf_counter(), time.perf_counter()
+    sizes: list[int] = []
+    rounds = MIN_ROUNDS
+    while True:
+        warmups = [dealer.take(WARMUP_CALLS) for dealer in queries]
+        for side in rng.sample(sides, len(sides)):
+            seconds = side.renew(bout.workloads, warmups)
+            if side is pair[0]:
+                bout.pack_seconds = min(bout.pack_seconds, seconds)
+        if not sizes:
+            renewed = time.perf_counter() - begun
+            times = [
+                min(pack.call(i) for i in dealer.take(WARMUP_CALLS))
+                for pack, dealer in zip(pair[1].packs, queries, strict=True)
+            ]
+            sizes = [_calls_per_block(ns) for ns in times]
+            one_round = 4 * sum(ns * size for ns, size in zip(times, sizes, strict=True)) / 1e9
+            rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, math.ceil(renewed / one_round)))
+            for combo, ns in zip(combos, times, strict=True):
+                progress(f"{combo.name}: incumbent about {max(ns - transport_ns, 1) / 1000:.0f} us a query")
+        timed = [time_round(pair, queries, sizes, transport_ns, rng) for _ in range(rounds)]
+        control = [time_round((twin, pair[1]), queries, sizes, transport_ns, rng) for _ in range(CONTROL_ROUNDS)]
+        for _, _, answers in timed:
+            bout.answers += answers
+        bout.stage.add(
+            np.array([logs for logs, _, _ in timed]),
+            np.array([logs for _, logs, _ in timed]),
+            np.array([twins - incumbents for twins, incumbents, _ in control]),
+        )
+        epoch_seconds, epoch_begun = time.perf_counter() - epoch_begun, time.perf_counter()
+        epochs = bout.stage.epochs
+        if epochs not in LOOKS:
+            continue
+        out_of_time = time.perf_counter() - begun > STAGE_SECONDS or deadline.remaining() < 6 * epoch_seconds
+        outcome = bout.stage.outcome(last=out_of_time or epochs == max(LOOKS))
+        interval = bout.stage.interval
+        progress(f"after {epochs} epochs candidate / incumbent is in [{interval.low:.4f}, {interval.high:.4f}]", True)
+        if epochs >= BASELINE_EPOCHS if only_figures else outcome is not Outcome.OPEN:
+            return outcome
+
+
+def evidence_of(
+    stages: Sequence[Stage],
+    combos: Sequence[Combo],
+    *,
+    timed_queries: int,
+    transport_ns: float,
+    pack_seconds: float,
+    peak_mem_mb: float,
+    seconds: float,
+) -> SpeedEvidence:
+    """The figures of the last stage: the one that decides."""
+    stage = stages[-1]
+    figures = tuple(
+        # The incumbent's figure is what the pairing says of it, so that figures and ratios agree.
+        ComboFigures(combo.shape, combo.distribution, float(ns), float(ns / ratio), float(ratio))
+        for combo, ns, ratio in zip(combos, stage.candidate_ns, stage.combo_ratios, strict=True)
+    )
+    return SpeedEvidence(
+        combos=figures,
+        geomean_ns=geomean([combo.candidate_ns for combo in figures]),
+        geomean_interval=stage.geomean_interval,
+        incumbent_geomean_ns=geomean([combo.incumbent_ns for combo in figures]),
+        ratio=stage.ratio,
+        ratio_interval=stage.interval,
+        confirmed=len(stages) > 1,
+        noise_floor_pct=100 * math.expm1(stage.noise_floor),
+        rounds=sum(len(epoch) for stage in stages for epoch in stage.candidate),
+        timed_queries=timed_queries,
+        transport_ns=transport_ns,
+        pack_seconds=pack_seconds,
+        peak_mem_mb=peak_mem_mb,
+        seconds=seconds,
+    )
+
+
+def _check_answers(bout: Bout, combos: Sequence[Combo], rtol: float) -> None:
+    """Compare every kept answer with the reference. Raises KernelFault or IncumbentFailed at the first wrong one."""
+    by_combo: list[list[Answer]] = [[] for _ in combos]
+    for answer in bout.answers:
+        by_combo[answer.combo].append(answer)
+
+    def first_wrong(combo: int) -> tuple[Side, Failure] | None:
+        check = bout.workloads[combo].packs[0].check
+        for answer in sorted(by_combo[combo], key=lambda answer: answer.query):
+            mismatch = check(answer.query, answer.outputs, rtol)
+            if mismatch:
+                where = f"timed call on {combos[combo].name}, seed {bout.seed}, query {answer.query}"
+                return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
+        return None
+
     with ThreadPoolExecutor(max_workers=2) as pool:
-        # The largest first, so that the two threads end together.
-        futures = [pool.submit(target.workload, combo, available, seed) for combo in reversed(target.combos)]
-        for combo, future in zip(target.combos, reversed(futures), strict=True):
-            workloads.append(future.result())
-            progress(f"workload {combo.name}: ready", True)
-    return workloads
-
-
-def _round(
-    sides: list[Side], queries: list[Queries], sizes: list[int], rng: random.Random, recording: Recording
-) -> None:
-    logs = {side.name: np.empty((len(sizes), 2)) for side in sides}
-    for combo in rng.sample(range(len(sizes)), len(sizes)):
-        first, second = rng.sample(sides, 2)
-        for half, pair in enumerate(((first, second), (second, first))):
-            asked = queries[combo].take(sizes[combo])
-            for side in pair:
-                logs[side.name][combo, half] = side.block(combo, asked, recording, rng)
-    for name, blocks in logs.items():
-        recording.log_ns[name].append(blocks)
-
-
-def _block_size(pack: Pack, queries: Queries) -> int:
-    """Calls per block, the uncounted first among them: one number for both sides, from the incumbent's time."""
-    fastest = min(pack.call(i) for i in queries.take(WARMUP_CALLS))
-    return min(MAX_QUERIES_PER_BLOCK, 1 + max(2, math.ceil(BLOCK_NS / max(fastest, 1))))
+        for wrong in pool.map(first_wrong, range(len(combos))):
+            if wrong:
+                raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
 
 
 def _transport_ns(core: int | None, deadline: Deadline) -> float:
@@ -245,65 +231,20 @@ def _transport_ns(core: int | None, deadline: Deadline) -> float:
     with KernelHost("pytest_lance_ar.host.null_driver", core=core, deadline=deadline) as host:
         host.load(b"", "the empty kernel")
         pack, _ = host.pack(host.build(Instance(params={}, arrays={}, packs=[nothing])), nothing)
-        return float(np.median([pack.call(0) for _ in range(TRANSPORT_CALLS)]))
+        with pinned(core), _no_garbage_collection():
+            return float(np.median([pack.call(0) for _ in range(TRANSPORT_CALLS)]))
 
 
-def _check_answers(
-    workloads: Sequence[Instance], recording: Recording, combos: Sequence[Combo], seed: int, rtol: float
-) -> None:
-    """Compare every timed answer with the reference. Raises KernelFault or IncumbentFailed at the first wrong one."""
-    by_combo: list[list[Answer]] = [[] for _ in workloads]
-    for answer in recording.answers:
-        by_combo[answer.combo].append(answer)
-
-    def first_wrong(combo: int) -> tuple[str, Failure] | None:
-        check = workloads[combo].packs[0].check
-        for answer in sorted(by_combo[combo], key=lambda answer: answer.query):
-            mismatch = check(answer.query, answer.outputs, rtol)
-            if mismatch:
-                where = f"timed call on {combos[combo].name}, seed {seed}, query {answer.query}"
-                return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
-        return None
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for wrong in pool.map(first_wrong, range(len(workloads))):
-            if wrong:
-                raise KernelFault(wrong[1]) if wrong[0] == CANDIDATE else IncumbentFailed(wrong[1])
+def _calls_per_block(ns: float) -> int:
+    """The uncounted first among them: one number for both sides, from the incumbent's time."""
+    return min(MAX_CALLS_PER_BLOCK, 1 + max(2, math.ceil(BLOCK_NS / max(ns, 1))))
 
 
-def evidence_of(recording: Recording, combos: Sequence[Combo]) -> SpeedEvidence:
-    """Reduce a recording to figures."""
-    # (rounds, combos, 2 blocks) -> (rounds, combos)
-    blocks = {side: np.array(logs) for side, logs in recording.log_ns.items()}
-    candidate, incumbent = blocks[CANDIDATE].mean(axis=2), blocks[INCUMBENT].mean(axis=2)
-    log_ratios = candidate - incumbent
-    figures = tuple(
-        ComboFigures(
-            shape=combo.shape,
-            distribution=combo.distribution,
-            candidate_ns=math.exp(np.median(candidate[:, i])),
-            incumbent_ns=math.exp(np.median(incumbent[:, i])),
-            ratio=math.exp(np.median(log_ratios[:, i])),
-        )
-        for i, combo in enumerate(combos)
-    )
-    geomean_ns = statistics.geomean([combo.candidate_ns for combo in figures])
-    ratio, interval = statistics.ratio_interval(log_ratios.mean(axis=1))
-    control = blocks[INCUMBENT][:, :, 0] - blocks[INCUMBENT][:, :, 1]
-    return SpeedEvidence(
-        combos=figures,
-        geomean_ns=geomean_ns,
-        geomean_interval=statistics.interval_about(geomean_ns, candidate.mean(axis=1)),
-        incumbent_geomean_ns=statistics.geomean([combo.incumbent_ns for combo in figures]),
-        ratio=ratio,
-        ratio_interval=interval,
-        noise_floor_pct=statistics.noise_floor_pct(control.mean(axis=1)),
-        rounds=len(log_ratios),
-        timed_queries=len(recording.answers),
-        transport_ns=recording.transport_ns,
-        pack_seconds=recording.pack_seconds,
-        peak_mem_mb=recording.peak_mem_mb,
-    )
+def _named(progress: Progress, name: str) -> Progress:
+    def named(text: str, passing: bool = False, /) -> None:
+        progress(f"{name}: {text}", passing)
+
+    return named
 
 
 @contextmanager

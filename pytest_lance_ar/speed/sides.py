@@ -1,0 +1,136 @@
+"""The two sides of a duel: kernels in their processes, and the rounds that time them beside each other."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_lance_ar.evidence import Failure, FaultKind
+from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.targets.protocol import Instance
+
+WARMUP_CALLS: Final = 3
+"""Untimed calls after each packing, compilation among them."""
+KEPT_SHARE: Final = 0.125
+"""Of the candidate's timed answers, how many keep their bulky outputs (the distance table) for the check; all keep the
+others. Of the incumbent's, how many are checked at all."""
+
+
+class IncumbentFailed(Exception):
+    """The incumbent, once kept, does not run any more."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a timed call returned, kept for checking after the timing."""
+
+    side: Side
+    combo: int
+    query: int
+    outputs: dict[str, NDArray[Any]]
+
+
+class Queries:
+    """Deals out the calls of a workload, each once: whatever is timed has not been asked before."""
+
+    def __init__(self, available: int) -> None:
+        self._available = available
+        self._next = 0
+
+    def take(self, count: int) -> range:
+        if self._next + count > self._available:
+            raise IndexError("the workload has no more queries")
+        self._next += count
+        return range(self._next - count, self._next)
+
+
+class Side:
+    """One kernel in its process, with a pack for every combo."""
+
+    def __init__(self, kernel: Kernel, host: KernelHost, *, is_candidate: bool) -> None:
+        self.kernel = kernel
+        self.host = host
+        self.is_candidate = is_candidate
+        self.packs: list[Pack] = []
+        self._objects: list[int] = []
+
+    def load(self) -> None:
+        with self.blame():
+            self.host.load(self.kernel.source, self.kernel.name)
+
+    def renew(self, workloads: Sequence[Instance], warmups: Sequence[range]) -> float:
+        """Build and pack every workload anew and warm it up. Returns the seconds that packing took."""
+        with self.blame():
+            for kernel, pack in zip(self._objects, self.packs, strict=True):
+                self.host.drop(kernel, [pack])
+            self._objects, self.packs, seconds = [], [], 0.0
+            for workload, queries in zip(workloads, warmups, strict=True):
+                kernel = self.host.build(workload)
+                pack, took = self.host.pack(kernel, workload.packs[0])
+                seconds += took
+                self._objects.append(kernel)
+                self.packs.append(pack)
+                for query in queries:
+                    pack.call(query)
+        return seconds
+
+    def block(self, combo: int, queries: range, transport_ns: float, rng: random.Random) -> tuple[float, list[Answer]]:
+        """Time one block: mean log nanoseconds. Its first call, after the change of sides, is not counted."""
+        pack, bulky = self.packs[combo], self.packs[combo].instance.bulky
+        total, answers = 0.0, []
+        with self.blame():
+            for position, query in enumerate(queries):
+                ns = pack.call(query)
+                if position:
+                    total += math.log(max(1.0, ns - transport_ns))
+                chosen = rng.random() < KEPT_SHARE
+                if chosen or self.is_candidate:
+                    outputs = {n: a.copy() for n, a in pack.outputs.items() if chosen or n not in bulky}
+                    answers.append(Answer(self, combo, query, outputs))
+        return total / (len(queries) - 1), answers
+
+    @contextmanager
+    def blame(self) -> Iterator[None]:
+        """An incumbent's fault is no fault of the candidate."""
+        try:
+            yield
+        except KernelFault as fault:
+            if not self.is_candidate and fault.failure.kind is not FaultKind.TIMEOUT:
+                raise IncumbentFailed(fault.failure) from fault
+            raise
+
+
+def time_round(
+    pair: tuple[Side, Side],
+    queries: Sequence[Queries],
+    sizes: Sequence[int],
+    transport_ns: float,
+    rng: random.Random,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Answer]]:
+    """Visit every combo once, in random order; on each, time four blocks, ABBA or BAAB at random.
+
+    sizes: calls a block, the first not counted. The blocks of a pair answer the same queries. Returns the mean log
+    nanoseconds of each side, (combos, 2), and the answers.
+    """
+    logs = [np.empty((len(sizes), 2)) for _ in pair]
+    answers: list[Answer] = []
+    for combo in rng.sample(range(len(sizes)), len(sizes)):
+        order = rng.sample((0, 1), 2)
+        for half in (0, 1):
+            asked = queries[combo].take(sizes[combo])
+            for which in order if half == 0 else order[::-1]:
+                logs[which][combo, half], given = pair[which].block(combo, asked, transport_ns, rng)
+                answers += given
+    return logs[0], logs[1], answers
