@@ -33,4 +33,5 @@ def pytest_lance_ar_decide(trial: Trial, evidence: Evidence) -> Verdict | None:
 
 @pytest.hookspec
 def pytest_lance_ar_report(report: Report) -> None:
-    """The trial is decided and stored: report it. All implementations are called."""
+    """The trial is decided: report it. All implementations are called, then the outcome is stored; an implementation
+    that raises leaves it unstored."""

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         dest="lance_ar_rebaseline",
         help="the kernel becomes the incumbent if it is correct, and the sealed files are sealed anew",
+    )
+    group.addoption(
+        "--lance-ar-selftest",
+        action="store_true",
+        dest="lance_ar_selftest",
+        help="measure the gate itself: the kernel against itself, equal and made slower by 1, 2 and 3% (exit 5)",
     )
     for name, (_, text) in INI_TWINS.items():
         parser.addini(f"lance_ar_{name}", help=f"gate: {text}", default="")
@@ -130,7 +137,7 @@ def _joined(arguments: Iterable[str | os.PathLike[str]], here: Path) -> list[str
     return joined
 
 
-def _open_session(config: pytest.Config) -> GateSession:
+def _open_session(config: pytest.Config) -> Controller:
     if sys.platform == "win32":
         raise pytest.UsageError(
             "the gate needs Linux or macOS: on Windows it cannot isolate and pin a kernel's process"
@@ -141,14 +148,19 @@ def _open_session(config: pytest.Config) -> GateSession:
 
     values = {name: _value(config, name) for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}
     here = config.invocation_params.dir
+    selftest = config.getoption("lance_ar_selftest")
+    if selftest and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("--lance-ar-selftest times kernels and nothing else; run it without -n")
     try:
         options = Options.from_strings(
             values, root=config.rootpath, here=here, rebaseline=config.getoption("lance_ar_rebaseline")
         )
+        if selftest:
+            options = replace(options, against=str(options.kernel), rebaseline=False)
         gate = Gate(options, here=here)
     except (OptionError, StateError) as error:
         raise pytest.UsageError(str(error)) from error
-    return GateSession(config, gate)
+    return SelftestSession(config, gate) if selftest else GateSession(config, gate)
 
 
 def _value(config: pytest.Config, name: str) -> str | None:
@@ -243,14 +255,13 @@ class XdistHooks:
         node.workerinput[WORKER_INPUT] = self.session.brief.as_dict()
 
 
-class GateSession(SuiteHooks):
-    """The controlling process: collects the evidence, measures, decides, reports, and sets the exit status."""
+class Controller(SuiteHooks):
+    """The controlling process: it has the gate, and the last word."""
 
     def __init__(self, config: pytest.Config, gate: Gate) -> None:
         from pytest_lance_ar.suite import Brief
 
         self.gate = gate
-        self.report: Report | None = None
         trial = gate.trial
         brief = Brief(
             name=trial.candidate.name,
@@ -267,6 +278,34 @@ class GateSession(SuiteHooks):
         from pytest_lance_ar.report import header
 
         return header(self.gate.trial)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        if excinfo.type is KeyboardInterrupt:  # pytest's own ways to stop are subclasses of it
+            self.gate.interrupted()
+
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        self.gate.broke(f"internal error: {excinfo.exconly()}")
+
+    def pytest_unconfigure(self) -> None:
+        self.gate.close()
+
+    def exit_code(self, pytest_status: int | None) -> int:
+        """The exit status of this run, whatever pytest thinks of it."""
+        raise NotImplementedError
+
+    def _write(self, text: str) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write(text, flush=True)
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+
+class GateSession(Controller):
+    """A trial: collects the evidence, measures, decides, reports, stores, and sets the exit status."""
+
+    report: Report | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -303,13 +342,6 @@ class GateSession(SuiteHooks):
         # Nothing can save a trial whose sealed files changed: collect nothing.
         return True if self.gate.evidence.tampered else super().pytest_collection(session)
 
-    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        if excinfo.type is KeyboardInterrupt:  # pytest's own ways to stop are subclasses of it
-            self.gate.interrupted()
-
-    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        self.gate.broke(f"internal error: {excinfo.exconly()}")
-
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         self._decide()
@@ -318,15 +350,13 @@ class GateSession(SuiteHooks):
         try:
             result = yield
         except Exception:  # another plugin's failure must not become an exit status of ours
-            traceback.print_exc()
-            self.report = None
-        session.exitstatus = self.exit_code(session.exitstatus)
+            self._broke()
         if self.report is not None:
+            # Storing is the last act, so that whatever fails before leaves the state as it was.
+            self.report = self.gate.conclude(self.report.verdict)
             self._write(self.report.as_text())
+        session.exitstatus = self.exit_code(session.exitstatus)
         return result
-
-    def pytest_unconfigure(self) -> None:
-        self.gate.close()
 
     def exit_code(self, pytest_status: int | None) -> int:
         """The exit status of this run. Without a report it is an error, unless pytest found one of the user's."""
@@ -345,7 +375,7 @@ class GateSession(SuiteHooks):
         try:
             evidence = gate.close_evidence()
             verdict = self.config.hook.pytest_lance_ar_decide(trial=gate.trial, evidence=evidence)
-            self.report = gate.conclude(verdict)
+            self.report = gate.report(verdict)
             self.config.hook.pytest_lance_ar_report(report=self.report)
         except Exception:
             self._broke()
@@ -387,13 +417,44 @@ class GateSession(SuiteHooks):
             for key, value in self.report.as_properties().items():
                 xml.add_global_property(f"lance_ar_{key}", value)
 
-    def _write(self, text: str) -> None:
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write(text, flush=True)
-        else:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+
+class SelftestSession(Controller):
+    """Measures the gate instead of a kernel. There is no verdict, so the exit status is that of none."""
+
+    text = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> bool:
+        from pytest_lance_ar.host.parent import KernelFault
+        from pytest_lance_ar.selftest import selftest
+        from pytest_lance_ar.speed.sides import IncumbentFailed
+
+        progress = LineProgress(self.config)
+        try:
+            self.text = selftest(self.gate.trial, progress).as_text()
+        except (KernelFault, IncumbentFailed) as error:
+            self.text = f"---\nthe kernel does not run: {error}\n"
+        finally:
+            progress.end()
+        return True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        result = yield
+        session.exitstatus = self.exit_code(session.exitstatus)
+        self._write(self.text)
+        return result
+
+    def exit_code(self, pytest_status: int | None) -> int:
+        from pytest_lance_ar.verdict import ExitCode
+
+        if self.gate.evidence.interrupted:
+            return ExitCode.INTERRUPTED
+        return ExitCode.NONE if self.text else ExitCode.INTERNAL
 
 
 class LineProgress:

@@ -72,10 +72,12 @@ def decide(trial: Trial, evidence: Evidence) -> Verdict:
         return Verdict("none", ExitCode.INTERNAL, "a figure of the measurement is no positive number, or no interval")
     if trial.incumbent is None:
         return Verdict("baseline", ExitCode.KEPT)
-    return _against_incumbent(trial, evidence.speed)
+    return compare(trial, evidence.speed)
 
 
-def _against_incumbent(trial: Trial, speed: SpeedEvidence) -> Verdict:
+def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
+    """The keep rule's second half: is a correct candidate faster than the incumbent, and nowhere much slower?"""
+
     def discard(reason: str) -> Verdict:
         return Verdict("discard", ExitCode.DISCARD, reason)
 

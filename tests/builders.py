@@ -96,6 +96,7 @@ def speed_of(
         incumbent_geomean_ns=18_000.4,
         ratio=ratio,
         ratio_interval=Interval(ratio * 0.995 if low is None else low, ratio * 1.005 if high is None else high),
+        confirmed=True,
         noise_floor_pct=0.34,
         rounds=60,
         timed_queries=12_960,

@@ -19,7 +19,7 @@ from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.ledger import HEADER
 from pytest_lance_ar.options import OptionError, Options
 from pytest_lance_ar.report import Report
-from pytest_lance_ar.speed.duel import IncumbentFailed
+from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.state import State, StateDirectory, StateError
 from pytest_lance_ar.verdict import ExitCode, decide
 from tests.builders import WRONG, all_passed, incorrect, speed_of

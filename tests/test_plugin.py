@@ -29,7 +29,8 @@ def pytest_lance_ar_measure(trial, progress):
     return SpeedEvidence(
         combos=combos, geomean_ns=1000.0 * ratio, geomean_interval=Interval(990.0 * ratio, 1010.0 * ratio),
         incumbent_geomean_ns=1000.0, ratio=ratio, ratio_interval=Interval(ratio * 0.99, ratio * 1.005),
-        noise_floor_pct=0.5, rounds=60, timed_queries=10, transport_ns=5.0, pack_seconds=0.1, peak_mem_mb=1.0)
+        confirmed=True, noise_floor_pct=0.5, rounds=60, timed_queries=10, transport_ns=5.0,
+        pack_seconds=0.1, peak_mem_mb=1.0)
 """
 
 

@@ -17,11 +17,11 @@ more: in every epoch the incumbent is timed against its own twin in another proc
 Stopping. A stage looks at its interval after 3, 6, 9, 12, 18, 27 and 40 epochs and stops when the interval lies below 1
 (better), above 1 (worse), or when even a perfect measurement could not bring it below 1 any more (hopeless). An error
 of 5%, two-sided, is divided evenly among the looks (Bonferroni), so the interval is valid whenever a stage stops. A
-stage thus calls an equal kernel better in at most 2.5% of cases.
+stage thus calls an equal kernel better in about 2.5% of cases.
 
 Confirmation. What is better in one stage is measured again in a second: other processes, other data, same rules. Only
 the second stage's figures are reported and decide, so that they are free of the first one's selection; an equal
-kernel passes both in fewer than 1 of 1,000 cases under the model.
+kernel passes both in about 1 of 1,000 cases under the model.
 
 Sources: duet benchmarking (Bulej et al., ICPE 2020) for interleaving; Kalibera & Jones, "Rigorous benchmarking in
 reasonable time" (ISMM 2013) for levels of variance; Armitage, McPherson & Rowe (1969) for what repeated looks cost.
@@ -180,7 +180,8 @@ class Stage:
 
     @property
     def _control_estimates(self) -> Floats:
-        return np.array([_medians(epoch).mean() for epoch in self.control])
+        # The same code on both sides: the combos differ by luck alone, so one median is over all of them.
+        return np.array([np.median(epoch) for epoch in self.control])
 
 
 def _medians(blocks: Floats) -> Floats:

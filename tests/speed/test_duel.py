@@ -1,0 +1,214 @@
+"""Duels of real kernels on a small target: what is asked, what is counted, and whose fault a fault is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from pytest_lance_ar.evidence import FaultKind
+from pytest_lance_ar.host import parent
+from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.speed import duel as room
+from pytest_lance_ar.speed.duel import QUERIES, duel, evidence_of
+from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.sides import IncumbentFailed, Queries, Side, time_round
+from pytest_lance_ar.speed.statistics import Outcome, Stage
+from pytest_lance_ar.targets.pq_l2 import cases, inputs, target
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.protocol import Combo, Instance
+from tests import kernels
+
+KERNEL = Kernel("kernel.py", kernels.PURE_PYTHON.encode())
+SHAPE = PqShape(8, 2, 16)
+
+
+class SmallTarget(target.PqL2):
+    """The real target with small workloads."""
+
+    combos = (Combo(str(SHAPE), "uniform"), Combo(str(SHAPE), "sparse"))
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
+        self.seeds.append(seed)
+        codebook, codes = cases.fixture(SHAPE, combo.distribution, seed, 200)
+        drawn = inputs.vectors(combo.distribution, queries, SHAPE.dim, seed=seed, role="query")
+        return cases.instance_of(SHAPE, codebook, [(codes, drawn)], 10)
+
+
+@contextmanager
+def prepared(candidate: Kernel, incumbent: Kernel = KERNEL, small: SmallTarget | None = None) -> Iterator[Preparation]:
+    preparation = Preparation(
+        small or SmallTarget(), candidate, incumbent, seed=5, queries=QUERIES, core=None, deadline=Deadline.after(100)
+    )
+    try:
+        yield preparation
+    finally:
+        preparation.close()
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> Callable[[Outcome], None]:
+    """Have every stage end at its first look with a given outcome: these tests are not about timings."""
+
+    def decide(outcome: Outcome) -> None:
+        monkeypatch.setattr(Stage, "outcome", lambda _self, *, last=False: outcome)
+
+    return decide
+
+
+def test_a_gain_is_confirmed_on_other_processes_and_other_data(decided: Callable[[Outcome], None]) -> None:
+    decided(Outcome.BETTER)
+    said: list[str] = []
+    small = SmallTarget()
+    with prepared(KERNEL, small=small) as preparation:
+        evidence = duel(
+            preparation, core=None, deadline=Deadline.after(100), progress=lambda text, *_: said.append(text)
+        )
+        packs = [[len(side.packs) for side in pair] for pair in preparation.pairs]
+    assert evidence.confirmed
+    assert small.seeds == [5, 5, 6, 6]
+    assert any("confirming" in line for line in said)
+    assert packs == [[2, 2], [2, 2]]
+    assert evidence.timed_queries > 0
+    assert evidence.pack_seconds > 0
+    assert evidence.transport_ns > 0
+
+
+def test_what_is_not_better_needs_no_confirmation(decided: Callable[[Outcome], None]) -> None:
+    decided(Outcome.NOT_BETTER)
+    with prepared(KERNEL) as preparation:
+        evidence = duel(preparation, core=None, deadline=Deadline.after(100))
+    assert not evidence.confirmed
+    assert [combo.distribution for combo in evidence.combos] == ["uniform", "sparse"]
+    assert evidence.geomean_ns == pytest.approx(np.sqrt(np.prod([combo.candidate_ns for combo in evidence.combos])))
+    assert evidence.incumbent_geomean_ns == pytest.approx(evidence.geomean_ns / evidence.ratio)
+
+
+def test_figures_alone_take_no_decision(decided: Callable[[Outcome], None]) -> None:
+    decided(Outcome.BETTER)
+    with prepared(KERNEL) as preparation:
+        evidence = duel(preparation, core=None, deadline=Deadline.after(100), only_figures=True)
+    assert not evidence.confirmed
+    assert evidence.rounds >= room.BASELINE_EPOCHS * room.MIN_ROUNDS
+
+
+def test_a_wrong_answer_in_a_timed_call_is_the_candidates_fault(decided: Callable[[Outcome], None]) -> None:
+    decided(Outcome.NOT_BETTER)
+    lazy = kernels.with_answer("ids, distance[ids] * (1 if self.calls() < 40 else np.float32(1.001))")
+    lazy += "    n = 0\n    def calls(self):\n        PqKernel.n += 1\n        return PqKernel.n\n"
+    with prepared(Kernel("lazy.py", lazy.encode())) as preparation, pytest.raises(KernelFault) as caught:
+        duel(preparation, core=None, deadline=Deadline.after(100))
+    failure = caught.value.failure
+    assert failure.kind is FaultKind.WRONG_ANSWER
+    assert "probe_top_k distances[0]" in failure.sentence
+    assert failure.where.startswith("timed call on (8,2,16) ")
+
+
+def test_a_wrong_table_in_a_timed_call_is_found(decided: Callable[[Outcome], None]) -> None:
+    decided(Outcome.NOT_BETTER)
+    two_faced = kernels.changed(
+        kernels.PURE_PYTHON,
+        "        distance = np.zeros(len(codes), np.float32)\n",
+        "        distance = np.zeros(len(codes), np.float32)\n        table = table.copy()\n",
+    )
+    two_faced = kernels.changed(two_faced, "return ids, distance[ids]", "self.out[:] = 0; return ids, distance[ids]")
+    two_faced = kernels.changed(two_faced, "        out[:] = 0\n", "        out[:] = 0\n        self.out = out\n")
+    with prepared(Kernel("two_faced.py", two_faced.encode())) as preparation, pytest.raises(KernelFault) as caught:
+        duel(preparation, core=None, deadline=Deadline.after(100))
+    assert "distance_table[" in caught.value.failure.sentence
+
+
+def test_an_incumbent_that_fails_is_not_the_candidates_fault() -> None:
+    broken = Kernel("broken.py", kernels.with_table("raise ValueError").encode())
+    with prepared(KERNEL, broken) as preparation, pytest.raises(IncumbentFailed) as caught:
+        duel(preparation, core=None, deadline=Deadline.after(100))
+    assert "distance_table raised ValueError" in caught.value.failure.sentence
+
+
+def test_a_candidate_that_fails_in_preparation_is_told_when_it_is_waited_for() -> None:
+    with (
+        prepared(Kernel("gone.py", b"raise SystemExit")) as preparation,
+        pytest.raises(KernelFault, match="import raised"),
+    ):
+        preparation.wait()
+
+
+def test_preparation_can_be_given_up_at_any_moment() -> None:
+    endless = Kernel("endless.py", kernels.with_table("while True: pass").encode())
+    with prepared(endless) as preparation:
+        pids = [side.host.pid for pair in preparation.pairs for side in pair]
+    assert len(set(pids)) == 4
+    assert preparation._thread is not None
+    assert not preparation._thread.is_alive()
+
+
+def test_both_sides_answer_the_same_new_queries_in_random_order() -> None:
+    asked: list[tuple[str, int, int]] = []
+
+    class Recorder(Side):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def block(self, combo: int, queries: range, *_: object) -> tuple[float, list[object]]:  # type: ignore[override]
+            asked.extend((self.name, combo, query) for query in queries)
+            return float(len(queries)), []
+
+    pair = Recorder("a"), Recorder("b")
+    queries = [Queries(1000), Queries(1000)]
+    orders = set()
+    for seed in range(20):
+        asked.clear()
+        first, second, _ = time_round(pair, queries, [3, 2], 0.0, random.Random(seed))
+        np.testing.assert_array_equal(first, [[3, 3], [2, 2]])
+        np.testing.assert_array_equal(second, first)
+        for combo, size in ((0, 3), (1, 2)):
+            of = [(name, query) for name, c, query in asked if c == combo]
+            a, b = ([query for name, query in of if name == which] for which in "ab")
+            assert a == b
+            assert len(set(a)) == 2 * size, "every query once to each side"
+            order = "".join(name for name, _ in of[::size])
+            assert order in ("abba", "baab")
+            orders.add((combo, order))
+    assert len(orders) == 4
+    with pytest.raises(IndexError, match="no more queries"):
+        Queries(2).take(3)
+
+
+def test_every_call_of_a_pack_is_another_query() -> None:
+    workload = SmallTarget().workload(SmallTarget.combos[0], QUERIES, 5)
+    assert len({bytes(call["query"]) for call in workload.packs[0].calls}) == QUERIES
+
+
+def test_the_evidence_is_that_of_the_last_stage() -> None:
+    rng = np.random.default_rng(1)
+    stages = []
+    for ratio in (0.5, 0.9):
+        stage = Stage()
+        for _ in range(3):
+            noise = rng.normal(0, 0.001, (3, 4, 2, 2))
+            stage.add(np.log(1000 * ratio) + noise[0], np.log(1000) + noise[1], noise[2, :1])
+        stages.append(stage)
+    evidence = evidence_of(
+        stages,
+        SmallTarget.combos,
+        timed_queries=1,
+        transport_ns=1.0,
+        pack_seconds=1.0,
+        peak_mem_mb=1.0,
+        seconds=1.0,
+    )
+    assert evidence.confirmed
+    assert evidence.ratio == pytest.approx(0.9, rel=0.01)
+    assert evidence.geomean_ns == pytest.approx(900, rel=0.01)
+    assert evidence.rounds == 24
+
+
+def test_the_transport_is_measured_without_a_kernel() -> None:
+    assert 100 < room._transport_ns(None, Deadline.after(100)) < parent.CALL_SECONDS * 1e9

@@ -1,0 +1,134 @@
+"""Whole trials, nothing replaced: each verdict on a kernel that deserves it. The ratios are far outside any noise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import kernels
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the shipped kernel; its state goes from test to test."""
+    path = tmp_path_factory.mktemp("project")
+    path.joinpath("pytest.ini").write_text("[pytest]\n")
+    path.joinpath("kernel").mkdir()
+    return path
+
+
+def gate(project: Path, source: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Run the gate on a kernel: exit status, report, output."""
+    project.joinpath("kernel/pq_l2.py").write_text(source)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-json=report.json", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, json.loads(project.joinpath("report.json").read_text()), done.stdout + done.stderr
+
+
+def incumbent(project: Path) -> str:
+    state = json.loads(project.joinpath(".lance_ar/incumbent.json").read_text())
+    return str(state["incumbent"]["source"])
+
+
+def test_the_shipped_kernel_becomes_the_baseline(project: Path) -> None:
+    status, report, output = gate(project, kernels.SHIPPED)
+    assert status == 0, output
+    assert report["verdict"] == "baseline"
+    assert len(report["per_combo"]) == 9
+    assert "\nincumbent_geomean_ns_per_query: -\n" in output
+    assert (
+        json.loads(project.joinpath(".lance_ar/incumbent.json").read_text())["incumbent"]["source"] == kernels.SHIPPED
+    )
+
+
+def test_a_faster_kernel_is_kept(project: Path) -> None:
+    status, report, output = gate(project, kernels.FASTER, "--lance-ar-note", "four sub-vectors a pass")
+    assert status == 0, output
+    assert report["verdict"] == "keep"
+    assert report["speedup_interval"][0] > 1.0
+    assert incumbent(project) == kernels.FASTER
+
+
+def test_the_same_kernel_again_is_discarded(project: Path) -> None:
+    status, report, output = gate(project, kernels.FASTER)
+    assert status == 1, output
+    assert report["reason"] == "the very file that is the incumbent"
+
+
+def test_a_slower_kernel_is_discarded_with_workers_too(project: Path) -> None:
+    status, report, output = gate(project, kernels.SLOWER, "-n", "2")
+    assert status == 1, output
+    assert "not strictly better" in str(report["reason"])
+    assert report["speedup_interval"][1] < 1.0
+
+
+def test_a_kernel_that_answers_zero_is_incorrect(project: Path) -> None:
+    status, report, output = gate(project, kernels.ZERO)
+    assert status == 2, output
+    assert "distance_table[0, 0]: expected" in str(report["first_failure"])
+
+
+def test_the_ledger_has_a_row_for_each(project: Path) -> None:
+    header, *lines = project.joinpath("results.tsv").read_text().splitlines()
+    verdict = header.split("\t").index("verdict")
+    assert [line.split("\t")[verdict] for line in lines] == ["baseline", "keep", "discard", "discard", "incorrect"]
+
+
+@pytest.mark.slow
+def test_a_kernel_that_takes_its_time_at_random_is_inconclusive(project: Path) -> None:
+    moody = kernels.SHIPPED + (
+        "\n\nclass PqKernel(PqKernel):\n"
+        "    def probe_top_k(self, table, codes, k):\n"
+        "        answer = super().probe_top_k(table, codes, k)\n"
+        "        self.mood = getattr(self, 'mood', np.random.default_rng().lognormal(0, 0.5))\n"
+        "        for _ in range(int(3 * self.mood)):\n"
+        "            super().probe_top_k(table, codes, k)\n"
+        "        return answer\n"
+    )
+    project.joinpath("moody.py").write_text(moody)
+    again = moody + "# again\n"
+    status, _, output = gate(project, again, "--lance-ar-against", "moody.py")
+    assert status in (1, 11), output
+    assert "verdict:               keep" not in output
+
+
+@pytest.mark.slow
+def test_the_selftest_says_what_this_host_resolves(project: Path) -> None:
+    project.joinpath("kernel/pq_l2.py").write_text(kernels.SHIPPED)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-selftest"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "false_keeps:" in done.stdout
+    assert "smallest_gain_pct:" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_project_as_a_stranger_finds_it(tmp_path: Path) -> None:
+    """A clone, an environment of its own and the README's first command."""
+    clone = tmp_path / "clone"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, tracked.split("\0")):
+        clone.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, clone / name)
+    command = ROOT.joinpath("README.md").read_text().split("```sh\n")[1].split("```")[0]
+    done = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verdict:               baseline" in done.stdout
