@@ -82,7 +82,6 @@ class CorrectnessEvidence:
 
     expected: frozenset[str]
     examinations: tuple[Examination, ...] = ()
-    out_of_time: bool = False
     seconds: float = 0.0
 
     @property

@@ -64,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lance-ar-selftest",
         action="store_true",
         dest="lance_ar_selftest",
-        help="measure the gate itself: the kernel against itself, equal and made slower by 1, 2 and 3% (exit 5)",
+        help="measure the gate itself: the kernel against itself, equal and made slower by 1, 2 and 3 percent (exit 5)",
     )
     for name, (_, text) in INI_TWINS.items():
         parser.addini(f"lance_ar_{name}", help=f"gate: {text}", default="")
@@ -266,7 +266,6 @@ class Controller(SuiteHooks):
         brief = Brief(
             name=trial.candidate.name,
             source=trial.candidate.source,
-            path=trial.options.kernel_name,
             deadline=trial.deadline.moment,
             seed=trial.seed,
             rtol=trial.options.rtol,
@@ -320,6 +319,7 @@ class GateSession(Controller):
         test = report.nodeid.partition("::")[2]
         self.gate.examined(Examination(test, report.passed, record["examples"] if record else 0, failure))
 
+    @pytest.hookimpl(trylast=True)  # a conftest was there before this session, and would else be called after it
     def pytest_lance_ar_measure(self, progress: Progress) -> SpeedEvidence:
         return self.gate.measure(progress)
 

@@ -23,7 +23,6 @@ class Brief:
 
     name: str
     source: bytes
-    path: str
     deadline: float
     seed: int
     rtol: float
@@ -56,7 +55,7 @@ def plain_brief(config: pytest.Config) -> Brief:
 
     path = config.rootpath / (config.getini("lance_ar_kernel") or DEFAULT_KERNEL)
     name = display_path(path, config.rootpath)
-    return Brief(name, path.read_bytes(), str(path), Deadline.after(PLAIN_BUDGET_SECONDS).moment, PLAIN_SEED, 0.0)
+    return Brief(name, path.read_bytes(), Deadline.after(PLAIN_BUDGET_SECONDS).moment, PLAIN_SEED, 0.0)
 
 
 def brief_of(config: pytest.Config) -> Brief:

@@ -11,8 +11,8 @@ from pytest_lance_ar.evidence import Evidence, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.speed.statistics import GUARD
 from pytest_lance_ar.trial import Trial
 
-UNRESOLVED_PCT: Final = 3.0
-"""An interval wider than this to either side of the estimate is too wide to call a candidate no better."""
+WORTHWHILE: Final = 0.97
+"""A candidate that may still be this much of the incumbent, or less, is not called no better: it was not resolved."""
 
 
 class ExitCode(IntEnum):
@@ -56,7 +56,7 @@ def decide(trial: Trial, evidence: Evidence) -> Verdict:
         return _of_failure(correctness.failure)
     if correctness.failed:
         return Verdict("none", ExitCode.INTERNAL, "a test of the suite failed without examining the kernel")
-    if correctness.out_of_time or evidence.total_seconds > trial.options.budget:
+    if evidence.total_seconds > trial.options.budget:
         return Verdict("timeout", ExitCode.TIMEOUT, f"over the budget of {trial.options.budget:g} s")
     if correctness.missing:
         return Verdict("none", ExitCode.NONE, _incomplete_sentence(correctness.missing, len(correctness.expected)))
@@ -86,8 +86,7 @@ def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     if trial.incumbent is not None and trial.candidate.sha256 == trial.incumbent.sha256:
         return discard("the very file that is the incumbent")
     if not interval.high < 1.0:
-        half_width_pct = 100 * max(interval.high / ratio - 1, 1 - interval.low / ratio)
-        if interval.low < 1.0 and half_width_pct > UNRESOLVED_PCT:
+        if interval.low < WORTHWHILE:
             return Verdict(
                 "inconclusive",
                 ExitCode.INCONCLUSIVE,

@@ -9,6 +9,7 @@ another comment. `gain X:N`: N trials against itself made X% slower. `slower X:N
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 class Outcome:
     verdict: str
     seconds: float
+    geomean_ns: float | None
     speedup: float | None
     noise_floor_pct: float | None
 
@@ -48,7 +50,11 @@ def trial(candidate: Kernel, incumbent: Kernel) -> Outcome:
         )
         report = json.loads(place.joinpath("report.json").read_text())
     return Outcome(
-        report["verdict"], report["total_seconds"], report["speedup_vs_incumbent"], report["noise_floor_pct"]
+        report["verdict"],
+        report["total_seconds"],
+        report["geomean_ns_per_query"],
+        report["speedup_vs_incumbent"],
+        report["noise_floor_pct"],
     )
 
 
@@ -66,6 +72,17 @@ def summary(name: str, outcomes: list[Outcome]) -> str:
         f" {statistics.median(seconds):>8.1f} {seconds[int(0.9 * (len(seconds) - 1))]:>8.1f}"
         f"  {' '.join(f'{verdicts.count(other)} {other}' for other in others)}"
     )
+
+
+def stored_number(outcomes: list[Outcome]) -> str:
+    """What a comparison with a number measured earlier would have made of the same kernel, over all ordered pairs."""
+    geomeans = [outcome.geomean_ns for outcome in outcomes if outcome.geomean_ns]
+    ratios = [later / earlier for later, earlier in itertools.permutations(geomeans, 2)]
+    lines = [f"the same kernel against a stored number of its own, {len(ratios)} pairs; kept if"]
+    for text, limit in (("strictly better", 1.0), ("more than 1% better", 0.99), ("more than 3% better", 0.97)):
+        kept = sum(ratio < limit for ratio in ratios)
+        lines.append(f"  {text:<22} {kept:>6} {100 * kept / len(ratios):>6.1f}%")
+    return "\n".join(lines)
 
 
 def share_and_count(text: str) -> tuple[float, int]:
@@ -98,6 +115,8 @@ def main() -> None:
     )
     for name, results in outcomes.items():
         print(summary(name, results))
+    if options.same > 1:
+        print(stored_number(outcomes["same"]))
 
 
 if __name__ == "__main__":

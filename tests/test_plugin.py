@@ -17,10 +17,18 @@ from tests import kernels
 MEASURE = """
 import os
 import pytest_lance_ar.targets.pq_l2.test_pq_l2 as suite
+from pytest_lance_ar.targets.pq_l2 import cases
 from pytest_lance_ar.evidence import ComboFigures, Interval, SpeedEvidence
 
 if "FULL" not in os.environ:
-    suite.EXAMPLES.update(dict.fromkeys(suite.EXAMPLES, 2))  # these tests are not about the kernel
+    # These tests are not about the kernel: few examples, and codebooks that numba need not be compiled for.
+    suite.EXAMPLES.update(dict.fromkeys(suite.EXAMPLES, 2))
+
+    def untrained(shape, distribution, seed):
+        instance = cases.DrawnCase(shape, distribution, seed, n=64, k=1).instance()
+        return instance.arrays["codebook"], instance.packs[0].arrays["codes"]
+
+    cases.fixture = untrained
 
 def pytest_lance_ar_measure(trial, progress):
     ratio = float(os.environ.get("RATIO", "1"))
@@ -148,7 +156,7 @@ def test_a_broken_contract_is_incorrect(project: pytest.Pytester) -> None:
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_a_call_that_never_returns_is_a_timeout(project: pytest.Pytester, workers: tuple[str, ...]) -> None:
     edit(project, kernels.with_table("while True: pass"))
-    result = gate(project, "--lance-ar-budget", "8", *workers)
+    result = gate(project, "--lance-ar-budget", "5", *workers)
     assert result.ret == 3
     assert block(result)["verdict"] == "timeout"
     assert rows(project)[0]["verdict"] == "timeout"

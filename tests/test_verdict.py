@@ -69,7 +69,6 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (CORRECTNESS_TRIAL, evidence_of(correctness=incorrect(), speed=None), "incorrect", 2),
         (TRIAL, evidence_of(correctness=incorrect(TIMEOUT)), "timeout", 3),
         (TRIAL, evidence_of(speed=None, speed_failure=TIMEOUT), "timeout", 3),
-        (TRIAL, evidence_of(correctness=correctness_of(out_of_time=True)), "timeout", 3),
         (TRIAL, evidence_of(total_seconds=600.001), "timeout", 3),
         (FIRST_TRIAL, evidence_of(total_seconds=600.001), "timeout", 3),
         (trial_of(budget=10.0), evidence_of(total_seconds=10.5), "timeout", 3),
@@ -84,6 +83,9 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (TRIAL, evidence_of(tampered=("tests/test_x.py",)), "tampered", 10),
         (FIRST_TRIAL, evidence_of(tampered=("tests/test_x.py",)), "tampered", 10),
         (TRIAL, evidence_of(speed=speed_of(0.98, 0.9, 1.1)), "inconclusive", 11),
+        (TRIAL, evidence_of(speed=speed_of(1.0, 0.9699, 1.03)), "inconclusive", 11),
+        (TRIAL, evidence_of(speed=speed_of(1.0, 0.97, 1.03)), "discard", 1),
+        (TRIAL, evidence_of(speed=speed_of(1.05, 0.99, 1.11)), "discard", 1),  # wide, yet no gain to speak of
         (TRIAL, evidence_of(correctness=FAILED_UNSEEN), "none", 70),
         (TRIAL, evidence_of(internal_error="boom"), "none", 70),
         (TRIAL, evidence_of(speed=speed_of(0.9, 0.95, 0.85)), "none", 70),
@@ -124,9 +126,9 @@ def test_the_graver_finding_decides(first: int) -> None:
 
 
 def test_a_wrong_answer_counts_more_than_tests_that_did_not_run_or_time_that_ran_out() -> None:
-    correctness = replace(incorrect(), out_of_time=True)
+    correctness = incorrect()
     assert correctness.missing
-    assert decide(TRIAL, evidence_of(correctness=correctness)).code == ExitCode.INCORRECT
+    assert decide(TRIAL, evidence_of(correctness=correctness, total_seconds=601.0)).code == ExitCode.INCORRECT
 
 
 def test_the_first_failure_is_the_reason() -> None:
@@ -246,7 +248,7 @@ def evidences(draw: st.DrawFn) -> Evidence:
         for e in all_passed()[: -1 if draw(rarely) else None]
     )
     return Evidence(
-        CorrectnessEvidence(frozenset(e.test for e in all_passed()), examinations, out_of_time=draw(rarely)),
+        CorrectnessEvidence(frozenset(e.test for e in all_passed()), examinations),
         speed=None if draw(rarely) else draw(speeds()),
         speed_failure=draw(st.sampled_from([WRONG, TIMEOUT])) if draw(rarely) else None,
         incumbent_failure=WRONG if draw(rarely) else None,
@@ -266,7 +268,6 @@ def test_zero_needs_a_complete_correct_run_that_measured(evidence: Evidence, fir
     assert not evidence.correctness.missing
     assert not evidence.correctness.failed
     assert not evidence.correctness.failure
-    assert not evidence.correctness.out_of_time
     assert not evidence.tampered
     assert not evidence.interrupted
     assert not evidence.internal_error

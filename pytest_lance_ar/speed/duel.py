@@ -42,10 +42,15 @@ STAGE_SECONDS: Final = 60.0
 """A stage that takes longer ends at its next look."""
 BASELINE_EPOCHS: Final = 6
 """Without an incumbent there is nothing to decide, only figures to take."""
-QUERIES: Final = (
-    max(LOOKS) * (WARMUP_CALLS + (MAX_ROUNDS + CONTROL_ROUNDS) * 2 * MAX_CALLS_PER_BLOCK) + 2 * WARMUP_CALLS
-)
-"""What a workload needs for a stage that goes through every look."""
+
+
+def _queries(epochs: int, rounds: int) -> int:
+    """What so many epochs may ask of a workload."""
+    return epochs * (WARMUP_CALLS + (rounds + CONTROL_ROUNDS) * 2 * MAX_CALLS_PER_BLOCK)
+
+
+QUERIES: Final = WARMUP_CALLS + _queries(max(LOOKS), MIN_ROUNDS)
+"""What a workload has: enough for every look of a stage, unless its epochs are long ones."""
 
 
 class Progress(Protocol):
@@ -161,8 +166,10 @@ def _fight(
         epochs = bout.stage.epochs
         if epochs not in LOOKS:
             continue
-        out_of_time = time.perf_counter() - begun > STAGE_SECONDS or deadline.remaining() < 6 * epoch_seconds
-        outcome = bout.stage.outcome(last=out_of_time or epochs == max(LOOKS))
+        more = min((look for look in LOOKS if look > epochs), default=epochs) - epochs
+        out_of_queries = more == 0 or min(dealer.left for dealer in queries) < _queries(more, rounds)
+        out_of_time = time.perf_counter() - begun > STAGE_SECONDS or deadline.remaining() < 2 * more * epoch_seconds
+        outcome = bout.stage.outcome(last=out_of_time or out_of_queries)
         interval = bout.stage.interval
         progress(f"after {epochs} epochs candidate / incumbent is in [{interval.low:.4f}, {interval.high:.4f}]", True)
         if epochs >= BASELINE_EPOCHS if only_figures else outcome is not Outcome.OPEN:

@@ -49,8 +49,12 @@ class Queries:
         self._available = available
         self._next = 0
 
+    @property
+    def left(self) -> int:
+        return self._available - self._next
+
     def take(self, count: int) -> range:
-        if self._next + count > self._available:
+        if count > self.left:
             raise IndexError("the workload has no more queries")
         self._next += count
         return range(self._next - count, self._next)
