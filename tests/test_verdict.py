@@ -168,8 +168,8 @@ def test_an_incumbent_that_fails_is_the_users_to_mend(against: str | None, way_o
         (0.5, math.nextafter(1.0, 0.0), ExitCode.KEPT),  # all of it below 1: its width does not matter
         (0.98, 1.0, ExitCode.DISCARD),
         (0.971, 1.029, ExitCode.DISCARD),
-        (0.969, 1.01, ExitCode.INCONCLUSIVE),  # more than 3% to one side
-        (0.99, 1.031, ExitCode.INCONCLUSIVE),
+        (0.969, 1.01, ExitCode.INCONCLUSIVE),  # a gain of 3% is not excluded
+        (0.99, 1.2, ExitCode.DISCARD),  # wide, but to the other side
         (1.0, 2.0, ExitCode.DISCARD),  # wide, but nowhere below 1
     ],
 )
