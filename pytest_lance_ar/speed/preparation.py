@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pytest_lance_ar.host.parent import Deadline, KernelHost
 from pytest_lance_ar.kernel_source import Kernel
-from pytest_lance_ar.speed.sides import IncumbentFailed, Side
+from pytest_lance_ar.speed.sides import Side
 from pytest_lance_ar.targets.protocol import Instance, Target
 
 
@@ -91,7 +91,7 @@ class Preparation:
                     self._check()
                     side.load()
                     side.renew(self.workloads, [range(1)] * len(self.workloads))
-        except (Exception, IncumbentFailed) as error:
+        except Exception as error:
             self._error = error
 
     def _workload(self, seed: int) -> Callable[[int], Instance]:
