@@ -45,7 +45,6 @@ class Examiner:
         target: Target,
         *,
         deadline: Deadline,
-        core: int | None = None,
         rtol: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,7 +53,6 @@ class Examiner:
         self.examples = 0
         self.failure: Failure | None = None
         self._deadline = deadline
-        self._core = core
         self._rtol = rtol
         self._clock = clock
         self._host: KernelHost | None = None
@@ -129,7 +127,7 @@ class Examiner:
             if failure:
                 self._unusable = failure
                 raise KernelFault(failure)
-            self._host = KernelHost(self.target.driver, core=self._core, deadline=self._deadline)
+            self._host = KernelHost(self.target.driver, core=None, deadline=self._deadline)
             try:
                 self._host.load(self.kernel.source, self.kernel.name)
             except KernelFault as fault:

@@ -85,10 +85,11 @@ class Gate:
     def examined(self, examination: Examination) -> None:
         """A test of the suite ended."""
         correctness = self.evidence.correctness
-        self._update(
+        self.evidence = replace(
+            self.evidence,
             correctness=replace(
                 correctness, examinations=(*correctness.examinations, examination), seconds=self.seconds
-            )
+            ),
         )
         if examination.failure and examination.failure.case:
             with suppress(OSError):
@@ -138,20 +139,20 @@ class Gate:
             self._preparation = None
 
     def measured(self, speed: SpeedEvidence) -> None:
-        self._update(speed=speed)
+        self.evidence = replace(self.evidence, speed=speed)
 
     def measuring_failed(self, error: KernelFault | IncumbentFailed) -> None:
         if isinstance(error, IncumbentFailed) and self.trial.incumbent is not None:
-            self._update(incumbent_failure=error.failure)
+            self.evidence = replace(self.evidence, incumbent_failure=error.failure)
         else:
-            self._update(speed_failure=error.failure)
+            self.evidence = replace(self.evidence, speed_failure=error.failure)
 
     def interrupted(self) -> None:
-        self._update(interrupted=True)
+        self.evidence = replace(self.evidence, interrupted=True)
 
     def broke(self, sentence: str) -> None:
         """The gate itself failed."""
-        self._update(internal_error=self.evidence.internal_error or sentence)
+        self.evidence = replace(self.evidence, internal_error=self.evidence.internal_error or sentence)
 
     def close_evidence(self) -> Evidence:
         """Nothing more will be found out: look at the sealed files once more, and stop the clock."""
@@ -162,7 +163,7 @@ class Gate:
         if self.evidence.speed:
             phases["speed"] = self.evidence.speed.seconds
         phases["other"] = seconds - sum(phases.values())
-        self._update(tampered=tuple(tampered), total_seconds=seconds, phases=phases)
+        self.evidence = replace(self.evidence, tampered=tuple(tampered), total_seconds=seconds, phases=phases)
         return self.evidence
 
     def conclude(self, verdict: Verdict) -> Report:
@@ -179,9 +180,6 @@ class Gate:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-    def _update(self, **changes: object) -> None:
-        self.evidence = replace(self.evidence, **changes)  # type: ignore[arg-type]
 
     def report(self, verdict: Verdict) -> Report:
         failure: Failure | None = self.evidence.correctness.failure

@@ -210,13 +210,15 @@ class SuiteHooks:
 
         seen = set()
         for item in items:
-            test: Any = getattr(item, "obj", None)
-            if test in seen or not getattr(test, "is_hypothesis_test", False):
+            if not isinstance(item, pytest.Function) or item.obj in seen:
+                continue
+            test = item.obj
+            if not getattr(test, "is_hypothesis_test", False):
                 continue
             seen.add(test)
             hypothesis.seed(self.brief.seed)(test)
             hypothesis.settings(
-                max_examples=item.module.EXAMPLES[item.originalname],  # type: ignore[attr-defined]
+                max_examples=item.module.EXAMPLES[item.originalname],
                 deadline=None,  # the examiner has its own
                 database=None,  # falsifying examples are stored as cases, by the gate
                 derandomize=False,

@@ -108,8 +108,7 @@ class KernelHost:
     child dies with the thread that started it.
     """
 
-    def __init__(self, driver: str, *, core: int | None, deadline: Deadline, name: str = "kernel") -> None:
-        self.name = name
+    def __init__(self, driver: str, *, core: int | None, deadline: Deadline) -> None:
         self.deadline = deadline
         self._slots = 0
         self._kernels = 0

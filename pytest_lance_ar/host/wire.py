@@ -14,6 +14,7 @@ import socket
 import struct
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -92,7 +93,7 @@ def new_segment(size: int) -> int:
         segment = os.memfd_create("lance-ar")
     else:  # macOS
         segment, path = tempfile.mkstemp(prefix="lance-ar-")
-        os.unlink(path)  # noqa: PTH108 - a descriptor, not a path, is what lives on
+        Path(path).unlink()
     os.ftruncate(segment, max(size, 1))
     return segment
 

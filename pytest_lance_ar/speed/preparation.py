@@ -44,6 +44,7 @@ class Preparation:
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
         self._hosts: list[KernelHost] = []
+        self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
 
         def side(kernel: Kernel, is_candidate: bool) -> Side:
             host = KernelHost(target.driver, core=core, deadline=deadline)
@@ -56,7 +57,6 @@ class Preparation:
         except BaseException:
             self.close()
             raise
-        self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:
@@ -77,7 +77,7 @@ class Preparation:
         self._cancelled.set()
         for host in self._hosts:
             host.kill()
-        if hasattr(self, "_thread"):
+        if self._thread.is_alive():
             self._thread.join()
         for host in self._hosts:
             host.close()
