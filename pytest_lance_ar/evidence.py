@@ -112,13 +112,17 @@ class Interval:
 
 @dataclass(frozen=True)
 class ComboFigures:
-    """One shape and distribution: ns per query of both sides, and candidate / incumbent as paired in each round."""
+    """One shape and distribution: ns per query of both sides, and candidate / incumbent as paired in each round.
+
+    floor_ns: no honest kernel can be faster than that.
+    """
 
     shape: str
     distribution: str
     candidate_ns: float
     incumbent_ns: float
     ratio: float
+    floor_ns: float = 0.0
 
     @property
     def name(self) -> str:
@@ -130,6 +134,7 @@ class SpeedEvidence:
     """What the duel of candidate and incumbent measured. All times are ns per query.
 
     ratio is candidate / incumbent. confirmed: the figures are those of a second stage, on other processes and data.
+    workload_seeds: of the data of each stage. walls: what confined the candidate's process.
     """
 
     combos: tuple[ComboFigures, ...]
@@ -145,6 +150,8 @@ class SpeedEvidence:
     transport_ns: float
     pack_seconds: float
     peak_mem_mb: float
+    workload_seeds: tuple[int, ...] = ()
+    walls: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property

@@ -113,7 +113,6 @@ class Gate:
             trial.target,
             trial.candidate,
             trial.incumbent or trial.candidate,
-            seed=trial.seed,
             queries=QUERIES,
             core=trial.core,
             deadline=trial.deadline,

@@ -84,6 +84,8 @@ class Report:
             "commit": trial.commit,
             "timestamp": trial.timestamp,
             "seed": trial.seed,
+            "workload_seeds": list(speed.workload_seeds) if speed else [],
+            "confinement": list(speed.walls) if speed else [],
             "rtol": trial.options.rtol,
             "description": self.description,
         }

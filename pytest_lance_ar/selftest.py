@@ -78,9 +78,7 @@ class Selftest:
         return [result for result in self.results if result.gain_pct == gain_pct]
 
 
-def selftest(
-    trial: Trial, progress: Progress, measure: Callable[[Trial, int], SpeedEvidence] | None = None
-) -> Selftest:
+def selftest(trial: Trial, progress: Progress, measure: Callable[[Trial], SpeedEvidence] | None = None) -> Selftest:
     """Judge the trial's kernel against itself, made slower by known shares. Ends early when the budget does.
 
     Raises KernelFault and IncumbentFailed when the kernel does not run.
@@ -92,7 +90,7 @@ def selftest(
         pair = _pair(trial.candidate, gain, number)
         begun = time.monotonic()
         one = replace(trial, candidate=pair[0], incumbent=pair[1])
-        speed = measure(one, number)
+        speed = measure(one)
         kept = compare(one, speed).kept
         seconds = time.monotonic() - begun
         results.append(Result(gain, kept, speed.ratio, speed.noise_floor_pct, seconds))
@@ -106,13 +104,12 @@ def _pair(kernel: Kernel, gain_pct: int, number: int) -> tuple[Kernel, Kernel]:
     return twin(kernel, number), (handicapped(kernel, gain_pct / 100) if gain_pct else kernel)
 
 
-def _measure(trial: Trial, number: int) -> SpeedEvidence:
+def _measure(trial: Trial) -> SpeedEvidence:
     assert trial.incumbent is not None
     preparation = Preparation(
         trial.target,
         trial.candidate,
         trial.incumbent,
-        seed=trial.seed + 2 * number,
         queries=QUERIES,
         core=trial.core,
         deadline=trial.deadline,

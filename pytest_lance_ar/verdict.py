@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from pytest_lance_ar.evidence import Evidence, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.evidence import ComboFigures, Evidence, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.speed.statistics import GUARD
 from pytest_lance_ar.trial import Trial
 
@@ -70,6 +70,9 @@ def decide(trial: Trial, evidence: Evidence) -> Verdict:
         return Verdict("none", ExitCode.NONE, "speed was not measured")
     if not _sound(evidence.speed):
         return Verdict("none", ExitCode.INTERNAL, "a figure of the measurement is no positive number, or no interval")
+    for combo in evidence.speed.combos:
+        if combo.candidate_ns < combo.floor_ns:
+            return Verdict("tampered", ExitCode.TAMPERED, _impossible_sentence(combo))
     if trial.incumbent is None:
         return Verdict("baseline", ExitCode.KEPT)
     return compare(trial, evidence.speed)
@@ -126,6 +129,13 @@ def _sealed_sentence(changes: tuple[str, ...]) -> str:
     return (
         f"sealed since the baseline, yet changed: {', '.join(changes[:3])}{more}; restore it, or let a person seal the "
         "new state with --lance-ar-rebaseline"
+    )
+
+
+def _impossible_sentence(combo: ComboFigures) -> str:
+    return (
+        f"{combo.name} took {combo.candidate_ns:.0f} ns a query; no core can build its distance table in less than "
+        f"{combo.floor_ns:.0f} ns, so the kernel did not do the work while it was timed"
     )
 
 

@@ -19,11 +19,12 @@ from tests.builders import speed_of, trial_of
 TRIAL = replace(trial_of(), deadline=Deadline.after(1e6))
 
 
-def duels(resolved_pct: float, false_keeps: int = 0) -> tuple[list[Trial], Callable[[Trial, int], SpeedEvidence]]:
+def duels(resolved_pct: float, false_keeps: int = 0) -> tuple[list[Trial], Callable[[Trial], SpeedEvidence]]:
     """A measurement that sees every gain from `resolved_pct` on, and none below but so many false ones."""
     seen: list[Trial] = []
 
-    def measure(trial: Trial, number: int) -> SpeedEvidence:
+    def measure(trial: Trial) -> SpeedEvidence:
+        number = len(seen)
         seen.append(trial)
         gain = GAINS_PCT[number % len(GAINS_PCT)]
         false = gain == 0 and sum(1 for i in range(number) if GAINS_PCT[i % len(GAINS_PCT)] == 0) < false_keeps

@@ -301,3 +301,15 @@ def test_the_builders_two_kernels_differ() -> None:
     # Else every verdict above would be on a file that duels with itself.
     assert CANDIDATE.sha256 != INCUMBENT.sha256
     assert speed_of(0.9).ratio_interval == Interval(0.9 * 0.995, 0.9 * 1.005)
+
+
+@pytest.mark.parametrize("trial", [TRIAL, FIRST_TRIAL])
+def test_a_combo_that_no_core_could_do_in_that_time_is_tampered(trial: Trial) -> None:
+    """One combo driven to nothing would carry the geomean, whatever the others take."""
+    at_the_floor = with_combo(3, floor_ns=900.0, candidate_ns=900.0)
+    assert judged(speed_of(combos=at_the_floor), trial).code is ExitCode.KEPT
+    below = with_combo(3, floor_ns=900.0, candidate_ns=899.0)
+    verdict = judged(speed_of(combos=below), trial)
+    assert verdict.code is ExitCode.TAMPERED
+    assert f"{below[3].name} took 899 ns a query" in verdict.reason
+    assert "900 ns" in verdict.reason

@@ -9,7 +9,6 @@ import gc
 import importlib
 import importlib.util
 import os
-import resource
 import socket
 import sys
 import traceback
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.host import platform, wire
+from pytest_lance_ar.host import confinement, platform, wire
 
 
 class Child:
@@ -128,13 +127,13 @@ def private_copies(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return copies
 
 
-def main(channel: int, requests: int, replies: int, driver: str, core: int) -> None:
+def main(channel: int, requests: int, replies: int, driver: str, core: int, confined: bool) -> None:
     """Entry point: the descriptors that the parent passed, the driver's module, the core to run on (-1: any)."""
-    platform.die_with_parent()
+    confinement.die_with_parent()
     platform.pin(core if core >= 0 else None)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     child = Child(socket.socket(fileno=channel), driver)
     importlib.import_module("numba")
-    wire.send(child.channel, {})
+    walls = confinement.confine(Path.cwd(), sys.path) if confined else []
+    wire.send(child.channel, {"walls": walls})
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):
         child.serve(requests, replies)

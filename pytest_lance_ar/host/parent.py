@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.evidence import Failure, FaultKind
-from pytest_lance_ar.host import platform, wire
+from pytest_lance_ar.host import confinement, platform, wire
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 
 START_SECONDS: Final = 120.0
@@ -34,11 +34,14 @@ CALL_SECONDS: Final = 10.0
 
 _BOOTSTRAP: Final = (
     "import sys; del sys.path[0]; sys.path.extend(p for p in {paths!r} if p not in sys.path); "
-    "from pytest_lance_ar.host.child import main; main({channel}, {requests}, {replies}, {driver!r}, {core})"
+    "from pytest_lance_ar.host.child import main; "
+    "main({channel}, {requests}, {replies}, {driver!r}, {core}, {confined})"
 )
 _THREAD_VARIABLES: Final = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _POISON: Final = {"f": np.nan, "i": -1, "u": 255}
+_LIVE: Final[set[int]] = set()
+"""The hosts of this process."""
 
 
 class KernelFault(Exception):
@@ -83,37 +86,42 @@ class Pack:
         self.slot = slot
         self.instance = instance
         self.outputs = outputs
-        self._inputs = inputs
+        self._inputs = {name: array.reshape(-1).view(np.uint8).data for name, array in inputs.items()}
         self._poisons = [(array, _POISON[array.dtype.kind]) for array in outputs.values()]
         self._called = False
 
     def call(self, i: int) -> int:
         """Make call i of the instance. The answer is in `outputs` until the next call. Returns the nanoseconds it took.
 
-        Raises KernelFault.
+        The kernel sees its input when the clock runs, and is stopped when it has answered. Raises KernelFault.
         """
-        for name, value in self.instance.calls[i].items():
-            self._inputs[name][...] = value
+        copies = [
+            (self._inputs[name], np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+            for name, value in self.instance.calls[i].items()
+        ]
         for array, poison in self._poisons:
             array.fill(poison)
         allowance = CALL_SECONDS if self._called else COMPILE_SECONDS
         self._called = True
-        return self._host.timed_call(self._token, allowance)
+        return self._host.timed_call(self._token, copies, allowance)
 
 
 class KernelHost:
     """A child process with one kernel in it.
 
     Use as a context manager: leaving it kills the child and all that it started. Not for sharing between threads; the
-    child dies with the thread that started it.
+    child dies with the thread that started it. It runs while the gate waits for it, and is stopped otherwise.
+
+    confined: build what walls the host offers around the kernel; `walls` names them, once the kernel is loaded.
     """
 
-    def __init__(self, driver: str, *, core: int | None, deadline: Deadline) -> None:
+    def __init__(self, driver: str, *, core: int | None, deadline: Deadline, confined: bool = True) -> None:
         self.deadline = deadline
+        self.walls: tuple[str, ...] = ()
         self._slots = 0
         self._kernels = 0
         self._source_name = "the kernel file"
-        self._directory = Path(tempfile.mkdtemp(prefix="lance-ar-"))
+        self._directory = _private_directory(confined)
         self._channel, channel = socket.socketpair()
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
@@ -127,7 +135,9 @@ class KernelHost:
             replies=replies,
             driver=driver,
             core=-1 if core is None else core,
+            confined=confined,
         )
+        platform.adopt_orphans()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-E", "-B", "-c", command],
@@ -139,6 +149,7 @@ class KernelHost:
                 pass_fds=(channel.fileno(), requests, replies),
                 start_new_session=True,
             )
+            _LIVE.add(self._process.pid)
         finally:
             channel.close()
             os.close(requests)
@@ -160,11 +171,13 @@ class KernelHost:
     def load(self, source: bytes, name: str) -> None:
         """Import a kernel from its source. `name` is what messages call the file. Raises KernelFault."""
         self._source_name = name
-        self._receive("start", START_SECONDS)
+        self.walls = tuple(self._receive("start", START_SECONDS)["walls"])
         self._idle_bytes = platform.peak_resident_bytes(self.pid)
         path = self._directory / "kernel" / (Path(name).name if Path(name).suffix == ".py" else "kernel.py")
         path.parent.mkdir()
         path.write_bytes(source)
+        path.parent.chmod(0o755)
+        path.chmod(0o644)
         self._request({"operation": "load", "path": str(path)}, "import")
 
     def build(self, instance: Instance) -> int:
@@ -205,18 +218,28 @@ class KernelHost:
         """Forget a kernel object and its packs."""
         self._request({"operation": "drop", "kernel": kernel, "slots": [pack.slot for pack in packs]}, "drop")
 
-    def timed_call(self, token: bytes, allowance: float) -> int:
-        """One call: nanoseconds from the request to the reply, by the gate's clock. Raises KernelFault."""
+    def timed_call(self, token: bytes, copies: Sequence[tuple[memoryview, memoryview]], allowance: float) -> int:
+        """One call: nanoseconds from handing over its inputs to the reply, by the gate's clock. Raises KernelFault.
+
+        copies: (where, what) of every input.
+        """
         seconds = min(allowance, self.deadline.remaining())
         clock, poll, write, read = time.perf_counter_ns, self._poll.poll, os.write, os.read
+        if poll(0):
+            raise self._unasked()
         try:
+            self._go_on()
             start = clock()
+            for where, what in copies:
+                where[:] = what
             write(self._requests, token)
             ready = poll(seconds * 1000 if seconds > 0 else 0)
             reply = read(self._replies, 1) if ready else None
             stop = clock()
         except BrokenPipeError:
             reply, start, stop = b"", 0, 0
+        finally:
+            self._halt()
         if reply == wire.DONE:
             return stop - start
         if reply is None:
@@ -239,9 +262,12 @@ class KernelHost:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill the process group and remove what it left."""
+        """Kill the process and all that it started, and remove what it left."""
         self.kill()
         self._process.wait()
+        _LIVE.discard(self.pid)
+        if "seccomp" not in self.walls:  # else it could start nothing
+            platform.kill_strays(_LIVE)
         self._channel.close()
         for descriptor in (self._requests, self._replies):
             with suppress(OSError):
@@ -251,6 +277,7 @@ class KernelHost:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _request(self, message: dict[str, Any], stage: str, segment: int | None = None) -> None:
+        self._go_on()
         try:
             os.write(self._requests, wire.CONTROL)
             wire.send(self._channel, message, segment)
@@ -260,10 +287,23 @@ class KernelHost:
         if reply:
             raise self._fault(reply)
 
+    def _go_on(self) -> None:
+        if platform.STOPS:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGCONT)
+
+    def _halt(self) -> None:
+        """Stop all threads of the child: none computes on behind its answer, or beside the other kernel."""
+        if platform.STOPS:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGSTOP)
+
     def _receive(self, stage: str, allowance: float) -> dict[str, Any]:
+        """The next message; the child is stopped behind it."""
         seconds = min(allowance, self.deadline.remaining())
         if seconds <= 0:
             raise self._timeout(stage, seconds, allowance)
+        self._go_on()
         self._channel.settimeout(seconds)
         try:
             return wire.receive(self._channel)[0]
@@ -273,6 +313,8 @@ class KernelHost:
             raise self._death(f"in {stage}") from error
         except (wire.ProtocolError, OSError) as error:
             raise self._nonsense() from error
+        finally:
+            self._halt()
 
     def _timeout(self, stage: str, seconds: float, allowance: float) -> KernelFault:
         if seconds < allowance:
@@ -292,6 +334,11 @@ class KernelHost:
         else:
             sentence = f"the kernel's process ended with exit status {code} {when}"
         return KernelFault(Failure(FaultKind.DIED, sentence, detail=self._last_output()))
+
+    def _unasked(self) -> KernelFault:
+        if self._process.poll() is not None:
+            return self._death("between two calls")
+        return self._nonsense()
 
     def _nonsense(self) -> KernelFault:
         return KernelFault(Failure(FaultKind.DIED, "the kernel wrote to the gate's channel"))
@@ -326,6 +373,15 @@ class _Segment:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
+
+
+def _private_directory(confined: bool) -> Path:
+    """A new directory for one kernel: its home, its temporary files, its numba cache."""
+    directory = Path(tempfile.mkdtemp(prefix="lance-ar-")).resolve()
+    user = confinement.unprivileged_user()
+    if confined and user:
+        os.chown(directory, *user)
+    return directory
 
 
 def _fill(segment: int, layout: wire.Layout, arrays: Arrays) -> None:

@@ -7,9 +7,15 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+from pytest_lance_ar.host import confinement
+
+STOPS: Final = sys.platform.startswith("linux")
+"""Whether a kernel is stopped while nobody waits for it. Elsewhere it could not be killed should the gate be."""
 
 
 def timing_core() -> int | None:
@@ -42,12 +48,36 @@ def pinned(core: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
-def die_with_parent() -> bool:
-    """Have the kernel of Linux kill this process when the thread that started it ends."""
-    if not sys.platform.startswith("linux"):
-        return False
-    pr_set_pdeathsig = 1
-    return bool(ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0) == 0)
+def adopt_orphans() -> None:
+    """Have processes that lose their parent become children of this one, however they left it."""
+    if sys.platform.startswith("linux"):
+        pr_set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def kill_strays(known: Collection[int]) -> None:
+    """Kill the children of this process that live in a session of their own and are not known: adopted orphans."""
+    for _ in range(1000):  # each that dies may leave children in turn
+        strays = [pid for pid in _children_in_other_sessions() if pid not in known]
+        if not strays:
+            return
+        for pid in strays:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+def _children_in_other_sessions() -> list[int]:
+    children = []
+    with suppress(OSError):
+        for entry in os.scandir("/proc"):
+            if not entry.name.isdecimal():
+                continue
+            with suppress(OSError):
+                _state, parent, _group, session = Path(entry.path, "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(parent) == os.getpid() and int(session) != os.getsid(0):
+                    children.append(int(entry.name))
+    return children
 
 
 def peak_resident_bytes(pid: int) -> int | None:
@@ -72,6 +102,7 @@ def lacking() -> list[str]:
     lacks = []
     if not hasattr(os, "sched_setaffinity"):
         lacks.append("core pinning")
-    if not sys.platform.startswith("linux"):
-        lacks.append("parent-death signal")
-    return lacks
+    if not STOPS:
+        lacks.append("stopping kernels between calls")
+    offered = confinement.offered()
+    return lacks + [wall for wall in confinement.WALLS if wall not in offered]

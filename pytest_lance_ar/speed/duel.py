@@ -25,10 +25,10 @@ from pytest_lance_ar.correctness import hint
 from pytest_lance_ar.evidence import ComboFigures, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
 from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side, time_round
 from pytest_lance_ar.speed.statistics import LOOKS, Outcome, Stage, geomean
-from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance
+from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance, Target
 
 MIN_ROUNDS: Final = 4
 MAX_ROUNDS: Final = 12
@@ -38,6 +38,8 @@ MAX_CALLS_PER_BLOCK: Final = 6
 BLOCK_NS: Final = 700_000
 """What a block should take at least, so that a change of sides is a small part of it."""
 TRANSPORT_CALLS: Final = 400
+QUERY_FLOATS: Final = 256
+"""What the empty kernel is handed; the copy of any query takes well below a microsecond."""
 STAGE_SECONDS: Final = 60.0
 """A stage that takes longer ends at its next look."""
 BASELINE_EPOCHS: Final = 6
@@ -101,7 +103,7 @@ def duel(
     outcome = fight("timing", first, (candidate, incumbent), second_incumbent)
     if outcome is Outcome.BETTER and not only_figures:
         progress("a gain; confirming it on other processes and other data")
-        seed = preparation.seed + 1
+        seed = fresh_seed()
         bouts.append(Bout(preparation.fresh_workloads(seed), seed))
         fight("confirming", bouts[1], (second_candidate, second_incumbent), incumbent)
     peak_mem_mb = max(candidate.host.peak_mem_mb(), second_candidate.host.peak_mem_mb())
@@ -110,11 +112,13 @@ def duel(
         _check_answers(bout, combos, rtol)
     return evidence_of(
         [bout.stage for bout in bouts],
-        combos,
+        preparation.target,
         timed_queries=sum(len(bout.answers) for bout in bouts),
         transport_ns=transport_ns,
         pack_seconds=min(bout.pack_seconds for bout in bouts),
         peak_mem_mb=peak_mem_mb,
+        workload_seeds=tuple(bout.seed for bout in bouts),
+        walls=candidate.host.walls,
         seconds=time.perf_counter() - begun,
     )
 
@@ -178,20 +182,24 @@ def _fight(
 
 def evidence_of(
     stages: Sequence[Stage],
-    combos: Sequence[Combo],
+    target: Target,
     *,
     timed_queries: int,
     transport_ns: float,
     pack_seconds: float,
     peak_mem_mb: float,
+    workload_seeds: tuple[int, ...],
+    walls: tuple[str, ...],
     seconds: float,
 ) -> SpeedEvidence:
     """The figures of the last stage: the one that decides."""
     stage = stages[-1]
     figures = tuple(
         # The incumbent's figure is what the pairing says of it, so that figures and ratios agree.
-        ComboFigures(combo.shape, combo.distribution, float(ns), float(ns / ratio), float(ratio))
-        for combo, ns, ratio in zip(combos, stage.candidate_ns, stage.combo_ratios, strict=True)
+        ComboFigures(
+            combo.shape, combo.distribution, float(ns), float(ns / ratio), float(ratio), target.floor_ns(combo)
+        )
+        for combo, ns, ratio in zip(target.combos, stage.candidate_ns, stage.combo_ratios, strict=True)
     )
     return SpeedEvidence(
         combos=figures,
@@ -207,6 +215,8 @@ def evidence_of(
         transport_ns=transport_ns,
         pack_seconds=pack_seconds,
         peak_mem_mb=peak_mem_mb,
+        workload_seeds=workload_seeds,
+        walls=walls,
         seconds=seconds,
     )
 
@@ -234,7 +244,8 @@ def _check_answers(bout: Bout, combos: Sequence[Combo], rtol: float) -> None:
 
 def _transport_ns(core: int | None, deadline: Deadline) -> float:
     """What a round trip costs when the other side does nothing: median nanoseconds."""
-    nothing = PackInstance(params={}, arrays={}, calls=[{}], outputs={}, check=lambda *_: None)
+    call = {"query": np.zeros(QUERY_FLOATS, np.float32)}
+    nothing = PackInstance(params={}, arrays={}, calls=[call], outputs={}, check=lambda *_: None)
     with KernelHost("pytest_lance_ar.host.null_driver", core=core, deadline=deadline) as host:
         host.load(b"", "the empty kernel")
         pack, _ = host.pack(host.build(Instance(params={}, arrays={}, packs=[nothing])), nothing)

@@ -5,6 +5,7 @@ It runs beside the correctness suite, on the core that the suite leaves free, an
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,11 @@ from pytest_lance_ar.speed.sides import Side
 from pytest_lance_ar.targets.protocol import Instance, Target
 
 
+def fresh_seed() -> int:
+    """A seed for data to be timed on: unknown to all before, whatever the trial's seed is, and too long to guess."""
+    return secrets.randbits(63)
+
+
 class Cancelled(Exception):
     """The preparation was given up."""
 
@@ -22,7 +28,8 @@ class Cancelled(Exception):
 class Preparation:
     """Two pairs of processes, (candidate, incumbent) each, and the workloads of the first stage.
 
-    Start it from the thread that will time: the processes die with the thread that started them.
+    Start it from the thread that will time: the processes die with the thread that started them. The
+    workloads have a seed of their own.
     """
 
     def __init__(
@@ -31,13 +38,12 @@ class Preparation:
         candidate: Kernel,
         incumbent: Kernel,
         *,
-        seed: int,
         queries: int,
         core: int | None,
         deadline: Deadline,
     ) -> None:
         self.target = target
-        self.seed = seed
+        self.seed = fresh_seed()
         self.queries = queries
         self.workloads: list[Instance] = []
         self.pairs: list[tuple[Side, Side]] = []

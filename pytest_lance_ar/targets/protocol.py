@@ -99,6 +99,10 @@ class Target(Protocol):
     @property
     def combos(self) -> tuple[Combo, ...]: ...
 
+    def floor_ns(self, combo: Combo) -> float:
+        """Nanoseconds a query below which no core there is could have done the work."""
+        ...
+
     def parse_case(self, spec: str) -> Case:
         """Raises ValueError for a text that is not the spec of a case."""
         ...

@@ -46,7 +46,7 @@ class SmallTarget(target.PqL2):
 @contextmanager
 def prepared(candidate: Kernel, incumbent: Kernel = KERNEL, small: SmallTarget | None = None) -> Iterator[Preparation]:
     preparation = Preparation(
-        small or SmallTarget(), candidate, incumbent, seed=5, queries=QUERIES, core=None, deadline=Deadline.after(100)
+        small or SmallTarget(), candidate, incumbent, queries=QUERIES, core=None, deadline=Deadline.after(100)
     )
     try:
         yield preparation
@@ -74,7 +74,9 @@ def test_a_gain_is_confirmed_on_other_processes_and_other_data(decided: Callable
         )
         packs = [[len(side.packs) for side in pair] for pair in preparation.pairs]
     assert evidence.confirmed
-    assert small.seeds == [5, 5, 6, 6]
+    first, second = evidence.workload_seeds
+    assert small.seeds == [first, first, second, second]
+    assert first != second
     assert any("confirming" in line for line in said)
     assert packs == [[2, 2], [2, 2]]
     assert evidence.timed_queries > 0
@@ -200,11 +202,13 @@ def test_the_evidence_is_that_of_the_last_stage() -> None:
         stages.append(stage)
     evidence = evidence_of(
         stages,
-        SmallTarget.combos,
+        SmallTarget(),
         timed_queries=1,
         transport_ns=1.0,
         pack_seconds=1.0,
         peak_mem_mb=1.0,
+        workload_seeds=(1, 2),
+        walls=(),
         seconds=1.0,
     )
     assert evidence.confirmed

@@ -162,3 +162,8 @@ def test_clustered_queries_are_near_the_vectors_they_search(monkeypatch: pytest.
         table = reference.distance_table(call["query"], workload.arrays["codebook"])
         distances = np.sort(reference.distances(table, pack.arrays["codes"]))
         assert distances[0] < 0.1 * np.median(distances)
+
+
+def test_the_floor_is_what_the_table_costs_on_a_core_that_does_not_exist() -> None:
+    floors = {combo.shape: TARGET.floor_ns(combo) for combo in TARGET.combos}
+    assert floors == {"(128,16,256)": 384.0, "(256,16,256)": 768.0, "(768,96,256)": 2304.0}

@@ -1,0 +1,165 @@
+"""What a kernel's process can still do: the probes run in a real one, with its walls and without."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_lance_ar.host import confinement
+from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.targets.registry import targets
+
+DRIVER = targets()["pq_l2"].driver
+HEAD = """
+import ctypes, mmap, os, resource, signal, socket, sys, threading
+from pathlib import Path
+libc = ctypes.CDLL(None, use_errno=True)
+
+def checked(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    return result
+
+def in_another_process(pid):
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+"""
+SECCOMP = {
+    "fork": "in_another_process(os.fork())",
+    "vfork": "checked(libc.vfork())",
+    "execute": "os.execv(sys.executable, [sys.executable, '-c', ''])",
+    "start a program": "os.posix_spawn('/bin/true', ['true'], {})",
+    "a session of its own": "os.setsid()",
+    "open a socket": "socket.socket()",
+    "open a pair of sockets": "socket.socketpair()",
+    "signal its parent": "os.kill(os.getppid(), 0)",
+    "signal all": "os.kill(-1, 0)",
+    "trace": "checked(libc.ptrace(16, os.getppid(), None, None))",
+    "read another process": (
+        "checked(libc.process_vm_readv(os.getppid(), None, ctypes.c_ulong(0), None, ctypes.c_ulong(0), "
+        "ctypes.c_ulong(0)))"
+    ),
+    "choose its core": "os.sched_setaffinity(0, range(os.cpu_count()))",
+    "choose its priority": "os.setpriority(os.PRIO_PROCESS, 0, 19)",
+    "be scheduled otherwise": "os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))",
+    "outlive its parent": "checked(libc.prctl(1, 0, 0, 0, 0))",
+    "memory that no limit counts": "os.memfd_create('x')",
+    "shared memory": "checked(libc.shmget(0, 4096, 0o1600))",
+    "a namespace of its own": "checked(libc.unshare(0x10000000))",
+}
+LANDLOCK = {
+    "write elsewhere": "open(ELSEWHERE, 'w')",
+    "make a file elsewhere": "open(ELSEWHERE + '.new', 'w')",
+    "cut a file elsewhere": "os.truncate(ELSEWHERE, 0)",
+    "remove a file elsewhere": "os.unlink(ELSEWHERE)",
+    "rename a file elsewhere": "os.rename(ELSEWHERE, ELSEWHERE + '.old')",
+    "link a file elsewhere": "os.symlink('x', ELSEWHERE + '.link')",
+    "write to shared memory": "open('/dev/shm/lance-ar-probe', 'w')",
+    "read its parent's memory": "open(f'/proc/{os.getppid()}/mem', 'rb').read(1)",
+    "write its parent's memory": "open(f'/proc/{os.getppid()}/mem', 'r+b')",
+}
+LIMITS = {
+    "endless memory": "mmap.mmap(-1, 1 << 40)",
+    "a large file": "open('large', 'wb').truncate(1 << 40)",
+    "endless files": "[open('/dev/null') for _ in range(5000)]",
+}
+ALLOWED = {
+    "threads": "thread = threading.Thread(target=print); thread.start(); thread.join()",
+    "its own directory": "Path('note').write_text('x'); os.rename('note', 'other'); os.unlink('other')",
+    "a large array": "mmap.mmap(-1, 1 << 28)",
+    "a signal to itself": "os.kill(os.getpid(), 0)",
+    "nothing": "open('/dev/null', 'w').write('x')",
+    "libraries": "import numba.cuda, email, xml.dom",
+    "its own /proc": "Path('/proc/self/maps').read_text()",
+}
+PROBES = {"seccomp": SECCOMP, "Landlock": LANDLOCK, "limits": LIMITS}
+USUAL = sys.platform.startswith("linux") and platform.machine() in ("x86_64", "aarch64")
+
+
+def outcome(probe: str, elsewhere: Path, *, confined: bool) -> tuple[str, tuple[str, ...]]:
+    """What became of a probe in a kernel's process, and the walls around it."""
+    source = f"{HEAD}ELSEWHERE = {str(elsewhere)!r}\n{probe}\n"
+    with KernelHost(DRIVER, core=None, deadline=Deadline.after(100), confined=confined) as host:
+        try:
+            host.load(source.encode(), "kernel.py")
+        except KernelFault as fault:
+            return str(fault.failure), host.walls
+        return "", host.walls
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("elsewhere") / "file"
+    path.parent.chmod(0o777)
+    path.write_text("whole")
+    path.chmod(0o666)
+    return path
+
+
+def together(probes: dict[str, str]) -> str:
+    """One kernel that tries all probes and names those that worked."""
+    lines = ["worked = []"]
+    for name, probe in probes.items():
+        lines += [
+            "try:",
+            f"    {probe}",
+            "except (OSError, MemoryError, ValueError): pass",
+            f"else: worked.append({name!r})",
+        ]
+    return "\n".join([*lines, "raise RuntimeError(sorted(worked))"])
+
+
+@pytest.mark.parametrize("wall", PROBES)
+def test_what_a_wall_keeps_out(wall: str, elsewhere: Path) -> None:
+    if wall not in confinement.offered():
+        pytest.skip(f"this host does not offer {wall}")
+    said, walls = outcome(together(PROBES[wall]), elsewhere, confined=True)
+    assert wall in walls
+    assert "raised RuntimeError: []" in said
+    assert elsewhere.read_text() == "whole"
+
+
+@pytest.mark.skipif(not USUAL, reason="some of these calls are Linux's own")
+@pytest.mark.parametrize(("probe", "works"), [("fork", True), ("open a socket", True), ("choose its priority", True)])
+def test_without_walls_the_probes_work(probe: str, works: bool, elsewhere: Path) -> None:
+    """So that a probe which fails for a reason of its own proves nothing."""
+    said, walls = outcome(SECCOMP[probe], elsewhere, confined=False)
+    assert (said == "") is works
+    assert walls == ()
+
+
+def test_without_walls_files_can_be_written(elsewhere: Path) -> None:
+    assert outcome("open(ELSEWHERE, 'a')", elsewhere, confined=False)[0] == ""
+
+
+def test_what_an_honest_kernel_may_do(elsewhere: Path) -> None:
+    said, _ = outcome(together(ALLOWED), elsewhere, confined=True)
+    assert f"raised RuntimeError: {sorted(ALLOWED)}" in said
+
+
+def test_a_gate_that_is_root_runs_kernels_as_nobody(elsewhere: Path) -> None:
+    said, walls = outcome(
+        "raise RuntimeError(os.getresuid(), os.getresgid(), os.getgroups())", elsewhere, confined=True
+    )
+    if os.geteuid() == 0:
+        uid, gid = confinement.unprivileged_user() or (0, 0)
+        assert uid != 0
+        assert f"(({uid}, {uid}, {uid}), ({gid}, {gid}, {gid}), [])" in said
+        assert any(wall.startswith("unprivileged user") for wall in walls)
+    else:
+        assert confinement.unprivileged_user() is None
+        assert f"(({os.getuid()}, " in said
+
+
+def test_what_is_offered_stands(elsewhere: Path) -> None:
+    """The header says what the host lacks before a kernel's process tells what it has."""
+    _, walls = outcome("", elsewhere, confined=True)
+    stands = {known for known in confinement.WALLS if any(wall.startswith(known) for wall in walls)}
+    own = set() if os.geteuid() == 0 else {"unprivileged user"}
+    assert stands | own == set(confinement.offered())
