@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pytest_lance_ar.evidence import Failure, FaultKind
 from pytest_lance_ar.host import confinement, platform, wire
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
+from pytest_lance_ar.text import lines, one_line
 
 START_SECONDS: Final = 120.0
 """Allowance for importing numpy and numba on a cold disk."""
@@ -31,6 +32,9 @@ COMPILE_SECONDS: Final = 60.0
 """Allowance for a step that may compile: import, construction, packing, the first call of a pack."""
 CALL_SECONDS: Final = 10.0
 """Allowance for any other call. The slowest plain-Python kernel needs a tenth of it."""
+
+SENTENCE: Final = 300
+"""Characters of a kernel's own words that a sentence of ours quotes."""
 
 _BOOTSTRAP: Final = (
     "import sys; del sys.path[0]; sys.path.extend(p for p in {paths!r} if p not in sys.path); "
@@ -306,7 +310,11 @@ class KernelHost:
         self._go_on()
         self._channel.settimeout(seconds)
         try:
-            return wire.receive(self._channel)[0]
+            message, descriptor = wire.receive(self._channel)
+            if descriptor is not None:  # the gate sends them, and takes none
+                os.close(descriptor)
+                raise self._nonsense()
+            return message
         except TimeoutError as error:
             raise self._timeout(stage, seconds, allowance) from error
         except (EOFError, ConnectionResetError) as error:
@@ -344,13 +352,14 @@ class KernelHost:
         return KernelFault(Failure(FaultKind.DIED, "the kernel wrote to the gate's channel"))
 
     def _fault(self, message: dict[str, Any]) -> KernelFault:
-        text, stage = str(message.get("message", "")).strip(), message.get("stage", "a call")
-        detail = str(message.get("traceback", "")).replace(str(self._directory / "kernel"), "").rstrip()
+        text, stage = lines(str(message.get("message", ""))).strip(), str(message.get("stage", "a call"))
+        detail = lines(str(message.get("traceback", "")).replace(str(self._directory / "kernel"), "")).rstrip()
         if message.get("contract"):
-            return KernelFault(Failure(FaultKind.CONTRACT, text, detail=detail))
-        first = text.splitlines()[0] if text else ""
-        line = f" (line {message['line']} of {self._source_name})" if message.get("line") else ""
-        sentence = f"{stage} raised {message.get('type', 'an exception')}: {first}".rstrip(": ") + line
+            return KernelFault(Failure(FaultKind.CONTRACT, one_line(text)[:SENTENCE], detail=detail))
+        first = (text.splitlines() or [""])[0][:SENTENCE]
+        kind = str(message.get("type", "an exception"))[:SENTENCE]
+        line = f" (line {str(message['line'])[:9]} of {self._source_name})" if message.get("line") else ""
+        sentence = one_line(f"{stage[:SENTENCE]} raised {kind}: {first}".rstrip(": ") + line)
         if text != first:
             detail = f"{detail}\n{text}".strip()
         return KernelFault(Failure(FaultKind.RAISED, sentence, detail=detail))
@@ -359,7 +368,7 @@ class KernelHost:
         self._output.flush()
         size = self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, size - 2000))
-        return self._output.read().decode(errors="replace").strip()
+        return lines(self._output.read().decode(errors="replace")).strip()
 
 
 class _Segment:

@@ -70,7 +70,7 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
         body += more
     try:
         message = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError("a message that is no JSON") from error
     if not isinstance(message, dict):
         raise ProtocolError("a message that is no object")

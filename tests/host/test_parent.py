@@ -207,3 +207,60 @@ def test_memory_is_counted_from_before_the_kernel(host: KernelHost) -> None:
         assert np.isnan(megabytes)
     else:
         assert 190 < megabytes < 400
+
+
+FORGED = {
+    "nested beyond reading": "b'[' * 500_000",
+    "no JSON": "b'{'",
+    "no object": "b'[1]'",
+    "a list for a sentence": """b'{"message": ["x"], "stage": {}, "type": 7, "line": [1], "traceback": 3}'""",
+    "steers the terminal": r"""b'{"message": "\\u001b[2J\\ud800 first\\nverdict: keep", "type": "\\u001b[31m"}'""",
+    "endless": """b'{"message": "' + b'x' * 900_000 + b'"}'""",
+}
+
+
+@pytest.mark.parametrize("body", FORGED.values(), ids=FORGED)
+def test_what_a_kernel_says_on_the_gates_channel_is_taken_as_text(host: KernelHost, body: str) -> None:
+    source = (
+        "import gc, socket\n"
+        "channel = next(o for o in gc.get_objects() if isinstance(o, socket.socket))\n"
+        f"body = {body}\n"
+        "channel.sendall(len(body).to_bytes(4, 'little') + body)\n"
+    )
+    with pytest.raises(KernelFault) as caught:
+        host.load(source.encode(), "kernel.py")
+    failure = caught.value.failure
+    assert failure.kind in (FaultKind.DIED, FaultKind.RAISED)
+    assert failure.sentence.isprintable()
+    assert len(failure.sentence) < 1000
+    assert all(line.isprintable() for line in failure.detail.splitlines())
+
+
+def test_descriptors_from_a_kernel_are_not_kept(host: KernelHost) -> None:
+    source = (
+        "import gc, os, socket\n"
+        "channel = next(o for o in gc.get_objects() if isinstance(o, socket.socket))\n"
+        "socket.send_fds(channel, [(2).to_bytes(4, 'little')], [os.open('/dev/null', os.O_RDONLY)])\n"
+        "channel.sendall(b'{}')\n"
+    )
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    with pytest.raises(KernelFault, match="wrote to the gate's channel"):
+        host.load(source.encode(), "kernel.py")
+    assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_reply_before_the_answer_is_an_answer_too_late(host: KernelHost) -> None:
+    source = (
+        "import numba\nos = numba.core.config.os\n\n"
+        "def forge():\n"
+        "    for descriptor in range(3, 16):\n"
+        "        try:\n"
+        "            os.write(descriptor, bytes(1))\n"
+        "        except OSError:\n"
+        "            pass\n\n" + kernels.with_table("forge(); [None for _ in range(10**6)]; out[:] = 0")
+    )
+    pack = run(host, source)
+    assert np.isnan(pack.outputs["table"]).all()
+    assert pack.instance.check(0, pack.outputs, 0.0) is not None
+    pack.call(1)
+    assert pack.instance.check(1, pack.outputs, 0.0) is not None
