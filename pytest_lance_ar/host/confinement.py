@@ -221,7 +221,7 @@ def _unprivileged(libc: ctypes.CDLL, private: Path, places: list[str]) -> str:
         return ""
     # numba and numpy import more when they are used: where others may not read them, one capability stays.
     keeps = not all(_readable_by_others(Path(place)) for place in [*places, str(private.parent)])
-    if keeps and not sys.platform.startswith("linux"):
+    if keeps and not _may_read_all():
         return ""
     try:
         if keeps:
@@ -239,6 +239,15 @@ def _unprivileged(libc: ctypes.CDLL, private: Path, places: list[str]) -> str:
     if sys.platform.startswith("linux"):
         libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else this process could not read its own /proc
     return "unprivileged user that may read all files" if keeps else "unprivileged user"
+
+
+def _may_read_all() -> bool:
+    """Whether this process has the capability that is to stay: root in a container need not have it."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> _CAP_DAC_READ_SEARCH & 1)
+    return False
 
 
 def _readable_by_others(place: Path) -> bool:

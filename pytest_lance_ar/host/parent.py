@@ -56,6 +56,10 @@ class KernelFault(Exception):
         self.failure = failure
 
 
+class HostError(Exception):
+    """A process for a kernel could not be set up: the fault of no kernel."""
+
+
 class Deadline:
     """A moment of the wall clock that a trial must not pass. Wall clock, so that worker processes can share it."""
 
@@ -173,9 +177,14 @@ class KernelHost:
         return self._process.pid
 
     def load(self, source: bytes, name: str) -> None:
-        """Import a kernel from its source. `name` is what messages call the file. Raises KernelFault."""
+        """Import a kernel from its source. `name` is what messages call the file. Raises KernelFault, HostError."""
         self._source_name = name
-        self.walls = tuple(self._receive("start", START_SECONDS)["walls"])
+        try:
+            self.walls = tuple(self._receive("start", START_SECONDS)["walls"])
+        except KernelFault as fault:
+            if fault.failure.kind is FaultKind.TIMEOUT:
+                raise
+            raise HostError(f"{fault.failure.sentence}: {fault.failure.detail}") from fault
         self._idle_bytes = platform.peak_resident_bytes(self.pid)
         path = self._directory / "kernel" / (Path(name).name if Path(name).suffix == ".py" else "kernel.py")
         path.parent.mkdir()

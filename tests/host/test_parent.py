@@ -264,3 +264,11 @@ def test_a_reply_before_the_answer_is_an_answer_too_late(host: KernelHost) -> No
     assert pack.instance.check(0, pack.outputs, 0.0) is not None
     pack.call(1)
     assert pack.instance.check(1, pack.outputs, 0.0) is not None
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_kernel() -> None:
+    with (
+        KernelHost("no.such.driver", core=None, deadline=Deadline.after(100)) as host,
+        pytest.raises(parent.HostError, match=r"exit status 1 in start: (?s:.*)No module named 'no'"),
+    ):
+        host.load(kernels.PURE_PYTHON.encode(), "kernel.py")
