@@ -1,0 +1,20 @@
+"""faiss's product quantizer, given our codebook: its codes, and the distance that it gives every vector."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_lance_ar.bench.faiss_driver import index_pq
+from pytest_lance_ar.targets.pq_l2.inputs import Float32
+from tests.outside.examples import Example
+
+
+def codes_and_distances(example: Example) -> tuple[NDArray[np.uint8], Float32]:
+    """faiss's own codes (N, M) of the example's vectors, and its distances (Q, N) under the example's codes."""
+    index = index_pq(example.codebook, example.codes)
+    distances = np.full((len(example.queries), len(example.codes)), np.nan, np.float32)
+    for place, query in zip(distances, example.queries, strict=True):
+        found, ids = index.search(query[np.newaxis], len(example.codes))
+        place[ids[0]] = found[0]
+    return index.pq.compute_codes(example.vectors), distances
