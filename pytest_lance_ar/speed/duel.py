@@ -92,10 +92,10 @@ def duel(
     combos = preparation.target.combos
     rng = random.Random(secrets.randbits(64))  # nothing that a kernel could know
     (candidate, incumbent), (second_candidate, second_incumbent) = preparation.pairs
-    transport_ns = _transport_ns(core, deadline)
+    transport_ns = round_trip_ns(core, deadline)
 
     def fight(name: str, bout: Bout, pair: tuple[Side, Side], twin: Side) -> Outcome:
-        with pinned(core), _no_garbage_collection():
+        with pinned(core), no_garbage_collection():
             return _fight(bout, pair, twin, combos, transport_ns, deadline, only_figures, rng, _named(progress, name))
 
     first = Bout(preparation.workloads, preparation.seed)
@@ -242,14 +242,14 @@ def _check_answers(bout: Bout, combos: Sequence[Combo], rtol: float) -> None:
                 raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
 
 
-def _transport_ns(core: int | None, deadline: Deadline) -> float:
+def round_trip_ns(core: int | None, deadline: Deadline) -> float:
     """What a round trip costs when the other side does nothing: median nanoseconds."""
     call = {"query": np.zeros(QUERY_FLOATS, np.float32)}
     nothing = PackInstance(params={}, arrays={}, calls=[call], outputs={}, check=lambda *_: None)
     with KernelHost("pytest_lance_ar.host.null_driver", core=core, deadline=deadline) as host:
         host.load(b"", "the empty kernel")
         pack, _ = host.pack(host.build(Instance(params={}, arrays={}, packs=[nothing])), nothing)
-        with pinned(core), _no_garbage_collection():
+        with pinned(core), no_garbage_collection():
             return float(np.median([pack.call(0) for _ in range(TRANSPORT_CALLS)]))
 
 
@@ -266,7 +266,7 @@ def _named(progress: Progress, name: str) -> Progress:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     gc.collect()
     gc.disable()
     try:

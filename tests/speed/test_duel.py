@@ -218,4 +218,4 @@ def test_the_evidence_is_that_of_the_last_stage() -> None:
 
 
 def test_the_transport_is_measured_without_a_kernel() -> None:
-    assert 100 < room._transport_ns(None, Deadline.after(100)) < parent.CALL_SECONDS * 1e9
+    assert 100 < room.round_trip_ns(None, Deadline.after(100)) < parent.CALL_SECONDS * 1e9
