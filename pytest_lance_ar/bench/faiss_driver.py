@@ -48,14 +48,17 @@ class Driver:
 
     def __init__(self, _module: ModuleType, _params: dict[str, Any], arrays: dict[str, Any]) -> None:
         self.codebook = arrays["codebook"]
+        self.kept: list[Any] = []
 
     def pack(
         self, params: dict[str, Any], arrays: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, Any]
     ) -> Callable[[], None]:
         index = index_pq(self.codebook, arrays["codes"])
         k = min(params["k"], len(arrays["codes"]))
-        query, distances, ids = map(faiss.swig_ptr, (inputs["query"], outputs["distances"], outputs["ids"]))
+        used = inputs["query"], outputs["distances"], outputs["ids"]
+        query, distances, ids = map(faiss.swig_ptr, used)
         search = index.search_c
+        self.kept.append(used)  # a pointer of SWIG's keeps no array alive
 
         def call() -> None:
             search(1, query, k, distances, ids)
