@@ -9,17 +9,18 @@ import pytest
 
 from pytest_lance_ar.bench import workloads
 from pytest_lance_ar.bench.workloads import HEAVY_TAILED, REAL, Workload, drawn, instances, sections
-from pytest_lance_ar.targets.pq_l2 import reference
+from pytest_lance_ar.targets.pq_l2 import reference, target
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import SPEED_VECTORS, TARGET
 
 
-def test_the_combos_are_the_gates() -> None:
+def test_the_combos_are_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
     combos = sections()["combos"].workloads
     assert [(str(one.shape), one.data, one.count) for one in combos] == [
         (combo.shape, combo.distribution, SPEED_VECTORS) for combo in TARGET.combos
     ]
-    ours, gates = combos[0].instance(4, seed=5), TARGET.workload(TARGET.combos[0], 4, seed=5)
+    monkeypatch.setattr(target, "SPEED_VECTORS", 4096)
+    ours, gates = replace(combos[0], count=4096).instance(4, seed=5), TARGET.workload(TARGET.combos[0], 4, seed=5)
     assert ours.params == gates.params
     np.testing.assert_array_equal(ours.arrays["codebook"], gates.arrays["codebook"])
     (our_pack,), (gates_pack,) = ours.packs, gates.packs
