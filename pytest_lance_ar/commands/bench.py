@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata, util
@@ -38,10 +39,12 @@ SECTIONS: Final = {
     "shapes": "shapes that the gate does not time",
     "data": "other data: heavy-tailed and, with the extra [embeddings], real",
 }
+BUSY: Final = 1.0
+"""Load average from which on others are likely to run on the core that is timed on."""
 FULL: Final = Plan(epochs=5, rounds=16)
 LARGE: Final = Plan(epochs=3, rounds=8)
 """For sections with large code sets, which take long to pack and to search."""
-QUICK: Final = Plan(epochs=2, rounds=4)
+QUICK: Final = Plan(epochs=2, rounds=6)
 
 
 def add_to(commands: Commands) -> None:
@@ -138,6 +141,9 @@ def _header(contestants: Sequence[Contestant], core: int | None, faiss: str | No
     ]
     if "data" in wanted and word_embeddings() is None:
         lines.append("real embeddings are not installed and left out: pip install 'pytest-lance-ar[embeddings]'")
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        lines.append(f"The machine is busy (load {load:.1f}): times are too long, the longest most; ratios are noisy.")
     lines.append("Times are medians over rounds, of one query; in brackets the middle half of the rounds.")
     return "\n".join(lines) + "\n"
 
