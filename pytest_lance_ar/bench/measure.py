@@ -132,7 +132,7 @@ def measure(
 ) -> list[Timed]:
     """Time all contestants, the first of which is the kernel, on all workloads. packing: look at pack_codes as well.
 
-    Raises ContestantFailed.
+    Raises ContestantFailed, and HostError when a process cannot be set up.
     """
     rng = random.Random(secrets.randbits(64))
     transport_ns = round_trip_ns(core, deadline)

@@ -18,7 +18,7 @@ from pytest_lance_ar.bench.workloads import sections
 from pytest_lance_ar.evidence import FaultKind
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
-from pytest_lance_ar.host.parent import Deadline
+from pytest_lance_ar.host.parent import Deadline, HostError
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.options import DEFAULT_KERNEL, MAX_RTOL
 from pytest_lance_ar.speed.duel import Progress
@@ -110,6 +110,9 @@ def run(options: argparse.Namespace) -> int:
         if failed.name != KERNEL:
             return ExitCode.USAGE
         return ExitCode.TIMEOUT if failure.kind is FaultKind.TIMEOUT else ExitCode.INCORRECT
+    except HostError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return ExitCode.INTERNAL
     if options.json:
         host = {"host": platform.cpu_name(), "core": core, "faiss": faiss, "seed": options.seed, "quick": options.quick}
         kernels = {c.name: {"name": c.source.name, "sha256": c.source.sha256} for c in contestants if c.name != FAISS}

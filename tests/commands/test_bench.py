@@ -122,5 +122,15 @@ def test_the_baseline_is_a_kernel_and_faiss_is_timed_where_it_is_installed(
     assert "kernel / faiss: geomean" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_process_that_cannot_be_set_up_is_nobodys_fault(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "_faiss_version", lambda: "0")
+    monkeypatch.setattr(bench, "FAISS_DRIVER", "pytest_lance_ar.no_such_driver")
+    assert main(["bench", "--against", "other.py"]) == 70
+    assert "No module named 'pytest_lance_ar.no_such_driver'" in capsys.readouterr().err
+
+
 def test_the_baseline_keeps_the_contract() -> None:
     assert contract_failure(Kernel.read(bench.BASELINE_FILE, "baseline.py"), TARGET.kernel_class) is None
