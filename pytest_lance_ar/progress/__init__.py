@@ -1,0 +1,1 @@
+"""What `results.tsv` tells a person in the morning: the rows, the picture and the page."""
