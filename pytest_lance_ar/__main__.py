@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pytest_lance_ar.commands import bench, replay
+from pytest_lance_ar.commands import bench, progress, replay
 from pytest_lance_ar.verdict import ExitCode
 
-COMMANDS = (replay, bench)
+COMMANDS = (replay, progress, bench)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -39,6 +39,7 @@ class Row:
     verdict: str
     speedup: float | None = None
     interval: Interval | None = None
+    geomean_ns: float | None = None
     cells: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -124,11 +125,16 @@ class History:
 
 
 def gain_text(gain: Gain) -> str:
-    """A gain as people read it, with its interval where there is one of any width."""
+    """A gain as people read it, with its interval where there is one."""
+    return f"{gain.value:.3f}x {interval_text(gain)}".strip()
+
+
+def interval_text(gain: Gain) -> str:
+    """The interval of a gain, nothing where it is unknown or has no width."""
     interval = gain.interval
     if interval is None or interval.low == interval.high:
-        return f"{gain.value:.3f}x"
-    return f"{gain.value:.3f}x [{interval.low:.3f}, {interval.high:.3f}]"
+        return ""
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def read(path: Path) -> History:
@@ -197,12 +203,17 @@ def _row(number: int, cells: dict[str, str]) -> Row:
     if speedup is not None and low is not None and high is not None and low <= speedup <= high:
         interval = Interval(low, high)
     verdict = cells["verdict"] if cells["verdict"] in VERDICTS else "none"
-    return Row(number, verdict, speedup, interval, cells)
+    return Row(number, verdict, speedup, interval, _number(cells.get("geomean_ns", "")), cells)
 
 
 def _ratio(text: str) -> float | None:
+    value = _number(text)
+    return value if value is not None and 1 / _LARGEST <= value <= _LARGEST else None
+
+
+def _number(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if 1 / _LARGEST <= value <= _LARGEST else None
+    return value if math.isfinite(value) else None

@@ -62,48 +62,38 @@ _FONTS: Final = (
 """Asked for what matplotlib's own DejaVu Sans lacks, where they are installed."""
 
 
+EXPLANATION: Final = (
+    "Speed-up over the baseline: the product of the kept speed-ups, with its interval. "
+    "Other trials stand at the running best of their day times their own speed-up."
+)
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Lengths in inches; note is how many columns an annotation may take."""
+    """Lengths in inches; note is how many columns an annotation may take. top is the height above the chart."""
 
     width: float
     height: float
     note: int
-    subtitle: str
     legend_columns: int
     ticks: int
-    title_size: float = 12.0
+    top: float
+    titled: bool
     left: float = 0.62
     right: float = 0.72
-    top: float = 1.0
     bottom: float = 0.5
     margin: float = 0.2
 
 
-WIDE: Final = Layout(
-    12.0,
-    6.75,
-    note=40,
-    subtitle="Speed-up over the baseline: the product of the kept speed-ups, with its interval. "
-    "Other trials stand at the running best of their day times their own speed-up.",
-    legend_columns=8,
-    ticks=10,
-)
-NARROW: Final = Layout(
-    4.4,
-    5.6,
-    note=22,
-    subtitle="Speed-up over the baseline, with its interval",
-    legend_columns=3,
-    ticks=4,
-    title_size=9.5,
-    top=1.3,
-)
-"""For the page on a small screen."""
+FILE: Final = Layout(12.0, 6.75, note=40, legend_columns=8, ticks=10, top=1.0, titled=True)
+WIDE: Final = Layout(12.0, 6.2, note=40, legend_columns=8, ticks=10, top=0.45, titled=False)
+NARROW: Final = Layout(4.4, 5.4, note=22, legend_columns=3, ticks=4, top=0.75, titled=False)
+"""WIDE and NARROW are for a page, which has the title and the explanation in its own text."""
 DPI: Final = 150
 _UNIT: Final = DPI / 72
 """Pixels in a point."""
 _SMALL: Final = 8.5
+_NO_LEADER: Final = (math.inf, math.inf, -math.inf, -math.inf)
 _NOTE: Final[dict[str, Any]] = {
     "fontsize": _SMALL,
     "color": COLOURS["ink"],
@@ -116,15 +106,15 @@ _NOTE: Final[dict[str, Any]] = {
 def png(history: History) -> bytes:
     """The picture for a file."""
     file = io.BytesIO()
-    with _settings():
-        figure(history, WIDE).savefig(file, format="png", dpi=DPI)
+    with settings():
+        figure(history, FILE).savefig(file, format="png", dpi=DPI)
     return file.getvalue()
 
 
 def svg(history: History, layout: Layout) -> str:
     """The picture as an `<svg>` element for a page that sets `--paper`, `--ink` and the other COLOURS."""
     file = io.StringIO()
-    with _settings():
+    with settings():
         bare = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure(history, layout).savefig(file, format="svg", metadata=bare)
     element = file.getvalue()
@@ -144,7 +134,7 @@ def _themed(tag: re.Match[str]) -> str:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def settings() -> Iterator[None]:
     """matplotlib's own defaults, whatever the user's matplotlibrc says, and no word about glyphs that no font has."""
     installed = set(font_manager.get_font_names())
     ours: dict[str, Any] = {
@@ -163,16 +153,17 @@ def figure(history: History, layout: Layout) -> Figure:
     FigureCanvasAgg(result)
     result.patch.set(edgecolor=COLOURS["grid"], linewidth=2)
     edge = layout.margin / layout.width
-    _say(result, edge, 1 - 0.16 / layout.height, history.summary, size=layout.title_size, weight="bold", va="top")
+    if layout.titled:
+        _say(result, edge, 1 - 0.16 / layout.height, history.summary, size=12, weight="bold", va="top")
+        _say(result, edge, 1 - 0.42 / layout.height, EXPLANATION, colour="muted", va="top")
     if not history.points:
         return result
-    _say(result, edge, 1 - 0.42 / layout.height, layout.subtitle, colour="muted", va="top")
     strips = {
         f"{verdict} {len(numbers)}": (verdict, numbers)
         for verdict in VERDICTS
         if (numbers := [point.row.number for point in history.points if _strip(point) == verdict])
     }
-    chart, strip = _axes(result, layout, list(strips))
+    chart, strip = _axes(result, layout, len(history.points), list(strips))
     scale = Scale.of(history)
     for axes in filter(None, (chart, strip)):
         axes.set_xlim(0.5 - 0.02 * len(history.points), len(history.points) * 1.02 + 0.5)
@@ -183,7 +174,7 @@ def figure(history: History, layout: Layout) -> Figure:
     result.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(edge, 1 - 0.62 / layout.height),
+        bbox_to_anchor=(edge, 1 - (0.62 if layout.titled else 0.15) / layout.height),
         ncol=layout.legend_columns,
         frameon=False,
         fontsize=_SMALL,
@@ -195,7 +186,7 @@ def figure(history: History, layout: Layout) -> Figure:
     placed, wanted = _annotate(chart, history, layout)
     if placed < wanted:
         remark = f"{placed} of {wanted} kept trials are labelled"
-        _say(result, 1 - edge, 0.1 / layout.height, remark, colour="muted", ha="right", va="bottom")
+        _say(result, edge, 0.1 / layout.height, remark, colour="muted", va="bottom")
     return result
 
 
@@ -244,7 +235,7 @@ def _say(
     figure.text(x, y, text, color=COLOURS[colour], fontsize=size, parse_math=False, **how)
 
 
-def _axes(figure: Figure, layout: Layout, strips: Sequence[str]) -> tuple[Axes, Axes | None]:
+def _axes(figure: Figure, layout: Layout, trials: int, strips: Sequence[str]) -> tuple[Axes, Axes | None]:
     """The chart, and below it the rows of what was not measured, if there are any. One x axis."""
     rows = len(strips) * 0.2
     left = max([layout.left, *(0.2 + 0.072 * len(name) for name in strips)])
@@ -260,11 +251,13 @@ def _axes(figure: Figure, layout: Layout, strips: Sequence[str]) -> tuple[Axes, 
             (left, layout.bottom / layout.height, width, rows / layout.height), facecolor="none", sharex=chart
         )
         chart.tick_params(labelbottom=False)
+    locator = MaxNLocator(nbins=layout.ticks, steps=[1, 2, 5, 10], integer=True)
+    ticks = [tick for tick in locator.tick_values(1, trials) if 1 <= tick <= trials]
     for axes in filter(None, (chart, strip)):
         axes.spines[:].set_visible(False)
         axes.set_axisbelow(True)
         axes.tick_params(length=0, labelsize=_SMALL, labelcolor=COLOURS["muted"])
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=layout.ticks, steps=[1, 2, 5, 10], integer=True))
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
     (strip or chart).set_xlabel("trial", fontsize=_SMALL, color=COLOURS["muted"], labelpad=2)
     return chart, strip
 
@@ -360,95 +353,90 @@ def _annotate(axes: Axes, history: History, layout: Layout) -> tuple[int, int]:
     Which order leaves room for the most is tried out: the baselines and the last keep come first, then the larger
     gains; or the first few of these as two stairs, which rise to the left and to the right of some trial.
     """
+    taken = _obstacles(axes, history, 4 * _UNIT)
     columns = layout.note if len(history.kept) <= 20 else layout.note * 3 // 4
     ranked = [
-        _Label.of(axes, point, columns) for point in sorted(history.kept, key=lambda point: _rank(point, history))
+        _Label.of(axes, point, columns, taken)
+        for point in sorted(history.kept, key=lambda point: _rank(point, history))
     ]
-    taken = _obstacles(axes, history, 4 * _UNIT)
-    frame = np.array(axes.bbox.extents)
     orders = [[(label, False) for label in ranked]]
     for most in (8, 12, 16, 24, 32, 48):
         stair = sorted(ranked[:most], key=lambda label: label.x)
         for split in range(0, len(stair) + 1, len(stair) // 6 + 1):
             left, right = stair[:split], stair[split:]
             orders.append([(label, True) for label in reversed(left)] + [(label, False) for label in right])
-    order = max(orders, key=lambda order: sum(label.worth for label, *_ in _arrange(order, taken, frame)))
-    arranged = _arrange(order + orders[0], taken, frame)
+    order = max(orders, key=lambda order: sum(label.worth for label, *_ in _arrange(order)))
+    arranged = _arrange(order + orders[0])
     into_data = axes.transData.inverted().transform
     for label, box, leader in arranged:
         left, bottom = into_data(box[:2])
         axes.text(left, bottom, label.text, **_NOTE, zorder=4)
-        if leader is not None:
+        if np.isfinite(leader).all():
             (x, low), (_, high) = into_data(leader[:2]), into_data(leader[2:])
             axes.plot((x, x), (low, high), color=COLOURS["muted"], linewidth=0.6, zorder=1.5)
     return len(arranged), len(ranked)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Label:
-    """A note, its size and the mark it belongs to, in pixels."""
+    """A note and where it may stand, the best first: boxes and leaders, (n, 4) pixels, and again for the other side."""
 
     text: str
-    width: float
-    height: float
     x: float
-    y: float
     worth: float
+    leftwards: tuple[Floats, Floats]
+    rightwards: tuple[Floats, Floats]
 
     @classmethod
-    def of(cls, axes: Axes, point: Point, columns: int) -> _Label:
+    def of(cls, axes: Axes, point: Point, columns: int, taken: Floats) -> _Label:
         text = _annotation(point, columns)
         probe = axes.text(0, 0, text, **_NOTE)
         extent = probe.get_window_extent()
         probe.remove()
         x, y = axes.transData.transform((point.row.number, _place(point)))
-        return cls(
-            text, extent.width + 2 * _UNIT, extent.height, x, y, math.sqrt(abs(math.log(point.row.speedup or 2.0)))
-        )
-
-    def places(self, frame: Floats, rightwards: bool) -> Iterator[tuple[Floats, Floats | None]]:
-        """Boxes inside the frame for the text, the best first, and the leader that one needs.
-
-        Beside the mark there is none: at the left of it, where the last step leaves room, or below, right of the riser.
-        Else the text stands straight above, at the end of a leader.
-        """
-        near = 6 * _UNIT
-        for left, bottom in (
-            (self.x - near - self.width, self.y - self.height / 2),
-            (self.x + near, self.y - near / 2 - self.height),
-            (self.x + near, self.y + near / 2),
-        ):
-            box = np.array([left, bottom, left + self.width, bottom + self.height])
-            if (box[:2] >= frame[:2]).all() and (box[2:] <= frame[2:]).all():
-                yield box, None
-        lefts = self.x - self.width + near / 2, self.x - near / 2, self.x - self.width / 2
-        for bottom in np.arange(self.y + near, frame[3] - self.height, 4 * _UNIT):
-            for left in sorted(lefts, reverse=rightwards):
-                if frame[0] <= left and left + self.width <= frame[2]:
-                    box = np.array([left, bottom, left + self.width, bottom + self.height])
-                    yield box, np.array([self.x, self.y + 4 * _UNIT, self.x + 1, bottom])
+        size = extent.width + 2 * _UNIT, extent.height + 3 * _UNIT
+        frame = np.array(axes.bbox.extents)
+        both = (_places(x, y, *size, frame, taken, rightwards=rightwards) for rightwards in (False, True))
+        return cls(text, x, math.sqrt(abs(math.log(point.row.speedup or 2.0))), *both)
 
 
-def _arrange(
-    labels: list[tuple[_Label, bool]], taken: Floats, frame: Floats
-) -> list[tuple[_Label, Floats, Floats | None]]:
+def _places(
+    x: float, y: float, width: float, height: float, frame: Floats, taken: Floats, *, rightwards: bool
+) -> tuple[Floats, Floats]:
+    """Where a text of this size may stand at a mark: boxes inside the frame and clear of what is taken, and leaders.
+
+    Beside the mark it needs no leader (one without extent): at the left, where the last step leaves room, or right of
+    the riser. Else the text stands straight above, at the end of a leader, and extends to one side or to the other.
+    """
+    near = 6 * _UNIT
+    beside = [(x - near - width, y - height / 2), (x + near, y - near / 2 - height), (x + near, y + near / 2)]
+    lefts = sorted((x - width + near / 2, x - near / 2, x - width / 2), reverse=rightwards)
+    above = [(left, bottom) for bottom in np.arange(y + near, frame[3] - height, 4 * _UNIT) for left in lefts]
+    corners = np.array([*beside, *above])
+    boxes = np.hstack([corners, corners + np.array([width, height])])
+    leaders = np.array([_NO_LEADER] * len(beside) + [(x, y + 4 * _UNIT, x + 1, bottom) for _, bottom in above])
+    inside = (boxes[:, :2] >= frame[:2]).all(axis=1) & (boxes[:, 2:] <= frame[2:]).all(axis=1)
+    boxes, leaders = boxes[inside], leaders[inside]
+    free = ~_overlap(boxes, taken)
+    return boxes[free], leaders[free]
+
+
+def _arrange(labels: list[tuple[_Label, bool]]) -> list[tuple[_Label, Floats, Floats]]:
     """Give each label the first of its places that is still free; one without a free place is left out.
 
     labels come with the side to which a text would rather extend, True for the right; a second mention is a second try.
     """
-    arranged: list[tuple[_Label, Floats, Floats | None]] = []
+    arranged: list[tuple[_Label, Floats, Floats]] = []
     placed = np.empty((0, 4))
     done: set[_Label] = set()
     for label, rightwards in labels:
-        if label in done:
-            continue
-        for box, leader in label.places(frame, rightwards):
-            crossed = leader is not None and _overlap(leader, placed)
-            if not (crossed or _overlap(box, taken) or _overlap(box, placed)):
-                done.add(label)
-                arranged.append((label, box, leader))
-                placed = np.vstack([placed, box] if leader is None else [placed, box, leader])
-                break
+        boxes, leaders = label.rightwards if rightwards else label.leftwards
+        free = np.flatnonzero(~(_overlap(boxes, placed) | _overlap(leaders, placed)))
+        if label not in done and free.size:
+            box, leader = boxes[free[0]], leaders[free[0]]
+            done.add(label)
+            arranged.append((label, box, leader))
+            placed = np.vstack([placed, box, leader])
     return arranged
 
 
@@ -483,6 +471,8 @@ def _obstacles(axes: Axes, history: History, radius: float) -> Floats:
     return np.array(boxes).reshape(-1, 4)
 
 
-def _overlap(box: Floats, others: Floats) -> bool:
-    left, bottom, right, top = others.T
-    return bool(((left < box[2]) & (box[0] < right) & (bottom < box[3]) & (box[1] < top)).any())
+def _overlap(boxes: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Which of the boxes overlap any of the others. (n, 4), (m, 4) -> (n,)."""
+    left, bottom, right, top = boxes.T[:, :, np.newaxis]
+    across = (others[:, 0] < right) & (left < others[:, 2])
+    return np.asarray((across & (others[:, 1] < top) & (bottom < others[:, 3])).any(axis=1))

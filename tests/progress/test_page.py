@@ -1,0 +1,226 @@
+"""The page: self-contained, inert whatever the notes say, and alive in a real browser."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="the page holds the picture, which is drawn by the extra [plot]")
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_lance_ar.progress import picture
+from pytest_lance_ar.progress.history import History, history_of, parse
+from pytest_lance_ar.progress.page import COLUMNS, page
+from tests.progress.ledgers import campaign, ledger_of
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+NASTY = (
+    "<script>document.title = 'owned'</script>",
+    "</td></table><img src=x onerror=alert(1)>",
+    "\"' onmouseover='alert(1)' & &lt; ]]> --> </script>",
+    "\u5411\u91cf\u5316 \u2192 \U0001f680",
+)
+SVG = "<svg></svg>"
+
+
+class Reader(HTMLParser):
+    """The elements of a page with their attributes, and the texts of its table's cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[str] = []
+        self._inside = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "td":
+            self._inside = True
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag != "td"
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.cells[-1] += data
+
+
+def history(text: str) -> History:
+    rows, damaged = parse(text)
+    assert rows is not None
+    return history_of(rows, tuple(damaged))
+
+
+def noted(*notes: str) -> History:
+    keep = {"verdict": "keep", "speedup": "1.1", "speedup_lo": "1.09", "speedup_hi": "1.11"}
+    rows = [{**keep, "description": note, "reason": note, "commit": note, "timestamp": note} for note in notes]
+    return history(ledger_of([{"verdict": "baseline"}, *rows]))
+
+
+def whole(told: History) -> str:
+    return page(told, wide=picture.svg(told, picture.WIDE), narrow=picture.svg(told, picture.NARROW))
+
+
+def test_every_trial_is_a_row_of_the_table() -> None:
+    told = history(campaign(100))
+    cells = Reader(page(told, wide=SVG, narrow=SVG)).cells
+    rows = [cells[i : i + len(COLUMNS)] for i in range(0, len(cells), len(COLUMNS))]
+    assert [row[0] for row in rows] == [str(number) for number in range(1, 101)]
+    assert [row[1] for row in rows] == [point.row.verdict for point in told.points]
+    assert [row[4] for row in rows] == [point.row.note for point in told.points]
+
+
+def test_the_page_needs_nothing_else() -> None:
+    text = whole(history(campaign(100)))
+    for tag, attributes in Reader(text).elements:
+        assert tag not in ("link", "img", "iframe", "object", "embed", "base"), tag
+        for name in ("src", "href", "xlink:href", "action"):
+            assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
+    assert "@import" not in text
+    assert set(re.findall(r"url\((.)", text)) == {"#"}
+
+
+@pytest.mark.parametrize("note", NASTY)
+def test_a_note_stands_as_text_and_adds_no_element(note: str) -> None:
+    plain, nasty = Reader(whole(noted("x" * len(note)))), Reader(whole(noted(note)))
+    assert [tag for tag, _ in nasty.elements] == [tag for tag, _ in plain.elements]
+    assert note in nasty.cells
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=40))
+def test_any_note_comes_back_from_the_page(note: str) -> None:
+    reader = Reader(page(noted(note), wide=SVG, narrow=SVG))
+    assert reader.cells.count(note) >= 4
+    assert sum(tag == "script" for tag, _ in reader.elements) == 1
+
+
+def test_ids_are_unique_but_for_equal_things() -> None:
+    text = whole(history(campaign(30)))
+    elements = re.findall(r'<(\w+) id="([^"]+)"', text)
+    assert all(re.fullmatch(r"[a-z]+[0-9a-f]{6,}", name) for _, name in elements), elements
+
+
+def test_remarks_are_told() -> None:
+    assert "<p>line 3 was skipped: it has 1 of 20 cells</p>" in page(
+        history(ledger_of([{"verdict": "baseline"}]) + "torn"), wide=SVG, narrow=SVG
+    )
+
+
+def test_no_trials_are_a_page_without_a_picture() -> None:
+    text = page(History(), wide=SVG, narrow=SVG)
+    assert "<h1>No trials yet</h1>" in text
+    assert "<svg" not in text
+
+
+PROBE = """<!DOCTYPE html><title>probe</title><iframe id="page" src="page.html" style="border: 0"></iframe><script>
+const frame = document.getElementById("page");
+const cells = (column) => [...frame.contentDocument.querySelectorAll("tbody tr")]
+  .filter((row) => !row.hidden).map((row) => row.cells[column].textContent);
+frame.addEventListener("load", async () => {
+  const inside = frame.contentDocument;
+  const resized = async (width) => {
+    frame.style.width = `${width}px`;
+    await new Promise((done) => setTimeout(done, 200));
+    const shown = (name) => getComputedStyle(inside.querySelector(name)).display !== "none";
+    const root = inside.documentElement;
+    return {overflow: root.scrollWidth - root.clientWidth, wide: shown(".wide"), narrow: shown(".narrow")};
+  };
+  const told = {large: await resized(1280), small: await resized(400)};
+  told.title = inside.title;
+  told.all = inside.querySelector("output").value;
+  const headers = [...inside.querySelectorAll("th")];
+  const click = (name) => headers.find((header) => header.textContent === name).querySelector("button").click();
+  click("speed-up"); told.ascending = cells(2);
+  click("speed-up"); told.descending = cells(2);
+  told.sorted = headers.map((header) => header.getAttribute("aria-sort"));
+  click("trial"); told.numbers = cells(0);
+  const form = inside.querySelector("form");
+  const type = (name, value) => {
+    form[name].value = value;
+    form[name].dispatchEvent(new Event("input", {bubbles: true}));
+  };
+  type("verdict", "keep"); told.kept = cells(1);
+  type("words", "SCRIPT"); told.found = cells(4);
+  told.count = inside.querySelector("output").value;
+  const paper = getComputedStyle(inside.body).backgroundColor;
+  told.paper = paper;
+  document.body.textContent = JSON.stringify(told);
+});
+</script>"""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The directory's address: two files of one origin may look into each other."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome on the PATH")
+@pytest.mark.parametrize(
+    ("scheme", "paper"), [(1, "rgb(246, 248, 250)"), (0, "rgb(13, 17, 23)")], ids=["light", "dark"]
+)
+def test_a_real_browser_sorts_filters_and_runs_no_note(tmp_path: Path, served: str, scheme: int, paper: str) -> None:
+    extra = ledger_of([{"verdict": "keep", "speedup": "1.01", "description": note} for note in NASTY]).split("\n", 1)[1]
+    told = history(campaign(60) + extra)
+    (tmp_path / "page.html").write_text(whole(told), encoding="utf-8")
+    (tmp_path / "probe.html").write_text(PROBE)
+    done = subprocess.run(
+        [
+            str(BROWSER),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--blink-settings=preferredColorScheme={scheme}",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            f"{served}/probe.html",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    match = re.search(r"<body>(\{.*\})</body>", done.stdout, re.DOTALL)
+    assert match, done.stdout[-2000:]
+    seen = json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert seen["title"] == told.summary
+    assert seen["paper"] == paper
+    assert seen["large"] == {"overflow": 0, "wide": True, "narrow": False}
+    assert seen["small"] == {"overflow": 0, "wide": False, "narrow": True}
+    assert seen["all"] == "64 of 64 trials"
+    measured = sorted(point.row.speedup for point in told.points if point.row.speedup is not None)
+    empty = [""] * (64 - len(measured))
+    assert seen["ascending"] == [f"{speedup:.4f}" for speedup in measured] + empty
+    assert seen["descending"] == [f"{speedup:.4f}" for speedup in reversed(measured)] + empty
+    assert seen["sorted"].count("descending") == 1
+    assert seen["numbers"] == [str(number) for number in range(1, 65)]
+    assert set(seen["kept"]) == {"keep"}
+    assert seen["found"] == [note for note in NASTY if "script" in note]
+    assert seen["count"] == "2 of 64 trials"
