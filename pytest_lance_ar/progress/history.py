@@ -2,7 +2,7 @@
 
 A stored time is no yardstick: the geomeans of two runs differ by what the host did meanwhile. What a run measures well
 is the ratio to its incumbent, timed beside it. The running best is therefore the product of the kept speed-ups since
-the baseline, and a trial that was not kept stands at the running best of its day times its own speed-up.
+the baseline, and a trial that was not kept stands at the running best before it times its own speed-up.
 
 The factors come from separate runs, so their errors are taken as independent: the half-widths of the intervals, in
 logarithms, add in quadrature, each side for itself. That holds approximately; only a duel of the baseline with the last

@@ -46,7 +46,7 @@ MARKERS: Final = {
     "inconclusive": "D",
     "incorrect": "x",
     "timeout": "|",
-    "tampered": "^",
+    "tampered": "s",
     "none": "+",
 }
 MEASURED: Final = ("baseline", "keep", "discard", "inconclusive")
@@ -64,7 +64,7 @@ _FONTS: Final = (
 
 EXPLANATION: Final = (
     "Speed-up over the baseline: the product of the kept speed-ups, with its interval. "
-    "Other trials stand at the running best of their day times their own speed-up."
+    "Other trials stand at the running best before them, times their own speed-up."
 )
 
 
@@ -87,7 +87,7 @@ class Layout:
 
 FILE: Final = Layout(12.0, 6.75, note=40, legend_columns=8, ticks=10, top=1.0, titled=True)
 WIDE: Final = Layout(12.0, 6.2, note=40, legend_columns=8, ticks=10, top=0.45, titled=False)
-NARROW: Final = Layout(4.4, 5.4, note=22, legend_columns=3, ticks=4, top=0.75, titled=False)
+NARROW: Final = Layout(4.0, 5.2, note=22, legend_columns=3, ticks=4, top=0.75, titled=False)
 """WIDE and NARROW are for a page, which has the title and the explanation in its own text."""
 DPI: Final = 150
 _UNIT: Final = DPI / 72
@@ -185,7 +185,7 @@ def figure(history: History, layout: Layout) -> Figure:
     )
     placed, wanted = _annotate(chart, history, layout)
     if placed < wanted:
-        remark = f"{placed} of {wanted} kept trials are labelled"
+        remark = f"{placed} of {wanted} kept labelled"
         _say(result, edge, 0.1 / layout.height, remark, colour="muted", va="bottom")
     return result
 
@@ -454,13 +454,16 @@ def _annotation(point: Point, columns: int) -> str:
 
 
 def _obstacles(axes: Axes, history: History, radius: float) -> Floats:
-    """What no text may cover: marks, and the running best with its band. (n, 4) pixels: left, bottom, right, top."""
+    """What no text may cover: marks, and each segment's lines and band. (n, 4) pixels: left, bottom, right, top."""
     boxes: list[tuple[float, float, float, float]] = []
     to_pixels = axes.transData.transform
     for line in axes.get_lines():
         if line.get_gid() == "trials":
             boxes += [(x - radius, y - radius, x + radius, y + radius) for x, y in to_pixels(line.get_xydata())]
     for points in history.segments:
+        (left, base), (right, _) = to_pixels([(points[0].row.number, 1), (points[-1].row.number + 0.5, 1)])
+        start, _ = to_pixels((points[0].row.number - 0.5, 1))
+        boxes += [(left, base - 1, right, base + 1), (start - 1, axes.bbox.y0, start + 1, axes.bbox.y1)]
         for point, following in zip(points, (*points[1:], None), strict=True):
             x, best = point.row.number, point.best
             interval = best.interval or Interval(best.value, best.value)

@@ -136,7 +136,7 @@ def test_few_kept_trials_are_all_annotated_and_many_are_thinned_out_with_a_remar
     figure = campaign_drawn(500, FILE)
     written = len(notes(figure))
     assert 10 <= written < len(many.kept)
-    assert f"{written} of {len(many.kept)} kept trials are labelled" in [text.get_text() for text in texts(figure)]
+    assert f"{written} of {len(many.kept)} kept labelled" in [text.get_text() for text in texts(figure)]
 
 
 def test_a_note_comes_with_its_gain_and_at_its_own_mark() -> None:
@@ -158,6 +158,15 @@ def test_every_verdict_has_a_mark_of_its_own() -> None:
     ]
     assert len(set(looks)) == len(VERDICTS)
     assert set(MARKERS) == set(VERDICTS)
+
+
+def test_no_annotation_crosses_into_another_segment() -> None:
+    rows = [{"verdict": "baseline", "description": "a note of some length"}, {"verdict": "keep", "speedup": "1.2"}] * 3
+    figure = drawn(history(ledger_of(rows)))
+    borders = [float(chart(figure).transData.transform((x, 1))[0]) for x in (2.5, 4.5)]
+    boxes = [extent(note) for note in notes(figure)]
+    assert len(boxes) >= 3
+    assert not any(box.x0 < border < box.x1 for box in boxes for border in borders)
 
 
 def test_what_was_not_measured_has_a_row_of_its_own_named_and_counted() -> None:
