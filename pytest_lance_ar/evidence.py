@@ -36,6 +36,7 @@ class FaultKind(str, Enum):
     RAISED = "exception"
     DIED = "process ended"
     TIMEOUT = "timeout"
+    BUSY = "machine busy"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from pytest_lance_ar.evidence import SpeedEvidence
 from pytest_lance_ar.host import platform
+from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.handicap import handicapped, twin
@@ -83,7 +85,7 @@ def selftest(trial: Trial, progress: Progress, measure: Callable[[Trial], SpeedE
 
     Raises KernelFault and IncumbentFailed when the kernel does not run.
     """
-    measure = measure or _measure
+    measure = measure or partial(_measure, progress)
     results: list[Result] = []
     plan = GAINS_PCT * CYCLES
     for number, gain in enumerate(plan):
@@ -104,7 +106,7 @@ def _pair(kernel: Kernel, gain_pct: int, number: int) -> tuple[Kernel, Kernel]:
     return twin(kernel, number), (handicapped(kernel, gain_pct / 100) if gain_pct else kernel)
 
 
-def _measure(trial: Trial) -> SpeedEvidence:
+def _measure(progress: Progress, trial: Trial) -> SpeedEvidence:
     assert trial.incumbent is not None
     preparation = Preparation(
         trial.target,
@@ -115,6 +117,8 @@ def _measure(trial: Trial) -> SpeedEvidence:
         deadline=trial.deadline,
     )
     try:
-        return duel(preparation, core=trial.core, deadline=trial.deadline)
+        preparation.wait()
+        with turn(trial.deadline, progress):
+            return duel(preparation, core=trial.core, deadline=trial.deadline)
     finally:
         preparation.close()

@@ -121,6 +121,8 @@ def _sound(speed: SpeedEvidence) -> bool:
 def _of_failure(failure: Failure) -> Verdict:
     if failure.kind is FaultKind.TIMEOUT:
         return Verdict("timeout", ExitCode.TIMEOUT, str(failure))
+    if failure.kind is FaultKind.BUSY:
+        return Verdict("inconclusive", ExitCode.INCONCLUSIVE, str(failure))
     return Verdict("incorrect", ExitCode.INCORRECT, str(failure))
 
 
