@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 
-from pytest_lance_ar.commands import bench, progress, replay
+from pytest_lance_ar.commands import audit, bench, progress, replay
 from pytest_lance_ar.verdict import ExitCode
 
-COMMANDS = (replay, progress, bench)
+COMMANDS = (replay, audit, progress, bench)
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends a user's mistake with the gate's exit status for one."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(ExitCode.USAGE, f"{self.prog}: error: {message}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m pytest_lance_ar", description=__doc__)
+    parser = Parser(prog="python -m pytest_lance_ar", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)

@@ -1,28 +1,136 @@
-"""Writing files so that a killed run leaves the previous one whole."""
+"""Files that a killed run leaves whole: the old content or the new one, never a part."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+MAX_RECORD_BYTES: Final = 64 << 20
+_TEMPORARY: Final = ".tmp"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step: the old content or the new one, never a part. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(temporary).unlink()
-        raise
+class DamagedRecord(ValueError):
+    """A record is not what `write_record` wrote."""
+
+
+class Staged:
+    """New content of a file, complete and on the disk beside it. `publish` puts it into its place in one step.
+
+    Use as a context manager: what was not published is removed.
+    """
+
+    def __init__(self, path: Path, content: str | bytes) -> None:
+        """Raises OSError."""
+        self.path = path
+        data = content.encode(errors="surrogateescape") if isinstance(content, str) else content
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
+        self._temporary: Path | None = Path(name)
+        try:
+            try:
+                write_all(handle, data)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except BaseException:
+            self._discard()
+            raise
+
+    def __enter__(self) -> Staged:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._discard()
+
+    def publish(self) -> None:
+        """Raises OSError."""
+        assert self._temporary is not None, "published already"
+        self._temporary.replace(self.path)
+        self._temporary = None
+        sync_directory(self.path.parent)
+
+    def _discard(self) -> None:
+        if self._temporary is not None:
+            with suppress(OSError):
+                self._temporary.unlink()
+            self._temporary = None
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file in one step. Raises OSError."""
+    with Staged(path, content) as staged:
+        staged.publish()
+
+
+def remove(path: Path) -> None:
+    """Remove a file, for good, if it is there. Raises OSError."""
+    path.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what killed runs staged in a directory and never published. Only for who has the directory's lock."""
+    with suppress(OSError):
+        for entry in list(directory.iterdir()):
+            if entry.name.startswith(".") and entry.suffix == _TEMPORARY:
+                entry.unlink(missing_ok=True)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write every byte. Raises OSError; part of it may stand there then."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; a device or a pipe might never end. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        content = file.read(limit + 1) if status.st_size <= limit else b""
+        if status.st_size > limit or len(content) > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", str(path))
+        return content
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file that carries a checksum of itself. Raises OSError."""
+    write_atomically(path, json.dumps({**content, "checksum": _checksum(content)}, indent=1) + "\n")
+
+
+def read_record(path: Path, version: int) -> dict[str, Any] | None:
+    """What `write_record` wrote, without the checksum; None where there is no file. Raises OSError, DamagedRecord."""
+    try:
+        data = read_regular(path, MAX_RECORD_BYTES)
+    except FileNotFoundError:
+        return None
+    try:
+        content = json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecord(str(error) or "nested too deeply") from error
+    if not isinstance(content, dict):
+        raise DamagedRecord("not a JSON object")
+    if content.get("version") != version:
+        raise DamagedRecord(f"version {content.get('version')!r}, this gate writes {version}")
+    checksum = content.pop("checksum", None)
+    if checksum != _checksum(content):
+        raise DamagedRecord("its checksum does not match its content")
+    return content
 
 
 def sync_directory(path: Path) -> None:
@@ -33,3 +141,7 @@ def sync_directory(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

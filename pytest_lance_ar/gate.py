@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pytest_lance_ar import git, ledger
+from pytest_lance_ar import git, journal, ledger
+from pytest_lance_ar.compiled import CompiledFiles
 from pytest_lance_ar.correctness import replay_command
 from pytest_lance_ar.evidence import CorrectnessEvidence, Evidence, Examination, Failure, SpeedEvidence
 from pytest_lance_ar.examples import Examples
-from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.files import Staged, remove, write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.scratch import sweep
+from pytest_lance_ar.host.turns import turn
+from pytest_lance_ar.journal import Outcome
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.options import OptionError, Options
 from pytest_lance_ar.report import Report
-from pytest_lance_ar.seal import changed, fingerprint
+from pytest_lance_ar.seal import changed, contradicted, fingerprint
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
@@ -43,11 +45,13 @@ class Gate:
         self._begun = time.monotonic()
         self.options = options
         self.directory = StateDirectory(options.state)
-        self._lock: int | None = None
+        self.notices: list[str] = []
+        sweep()
         self._preparation: Preparation | None = None
         try:
             if self.stores:
                 self._make_ready_to_store()
+            self._check_json()
             self.trial, self._state = _open_trial(options, self.directory, here)
         except BaseException:
             self.close()
@@ -55,10 +59,12 @@ class Gate:
         self.examples = Examples(self.directory.examples, self.trial.target.name)
         self._unsealed = frozenset({options.kernel.resolve()})
         self._seal = fingerprint(options.root, unsealed=self._unsealed)
+        self._compiled = CompiledFiles()
+        tampered = changed(self._state.seal, self._seal) if self._state and not options.rebaseline else ()
         self.evidence = Evidence(
             CorrectnessEvidence(expected=self.trial.target.suite_tests),
             against_itself=self.trial.incumbent is None,
-            tampered=changed(self._state.seal, self._seal) if self._state and not options.rebaseline else (),
+            tampered=(*tampered, *contradicted(options.root, self._compiled)),
         )
 
     @property
@@ -93,8 +99,12 @@ class Gate:
         )
         if examination.failure and examination.failure.case:
             with suppress(OSError):
-                self.directory.prepare()
-                self.examples.save(examination.failure.case)
+                if self.options.against is None:
+                    self.directory.prepare()
+                if (
+                    self.directory.path.is_dir()
+                ):  # --lance-ar-against makes none; where there is one, the next run gains
+                    self.examples.save(examination.failure.case)
 
     @property
     def will_measure(self) -> bool:
@@ -123,14 +133,17 @@ class Gate:
         if self._preparation is None:
             self.prepare_to_measure()
         assert self._preparation is not None
-        return duel(
-            self._preparation,
-            core=self.trial.core,
-            deadline=self.trial.deadline,
-            rtol=self.options.rtol,
-            only_figures=self.trial.incumbent is None,
-            progress=progress,
-        )
+        progress("preparing", True)
+        self._preparation.wait()
+        with turn(self.trial.deadline, progress):
+            return duel(
+                self._preparation,
+                core=self.trial.core,
+                deadline=self.trial.deadline,
+                rtol=self.options.rtol,
+                only_figures=self.trial.incumbent is None,
+                progress=progress,
+            )
 
     def end_preparation(self) -> None:
         if self._preparation is not None:
@@ -156,7 +169,8 @@ class Gate:
     def close_evidence(self) -> Evidence:
         """Nothing more will be found out: look at the sealed files once more, and stop the clock."""
         now = fingerprint(self.options.root, unsealed=self._unsealed)
-        tampered = dict.fromkeys((*self.evidence.tampered, *changed(self._seal, now)))
+        found = *changed(self._seal, now), *contradicted(self.options.root, self._compiled)
+        tampered = dict.fromkeys((*self.evidence.tampered, *found))
         seconds = self.seconds
         phases = {"correctness": self.evidence.correctness.seconds}
         if self.evidence.speed:
@@ -170,15 +184,14 @@ class Gate:
         report = self.report(verdict)
         try:
             self._store(report)
-        except (OSError, ledger.LedgerError) as error:
-            return self.report(Verdict("none", ExitCode.INTERNAL, f"the outcome could not be stored: {error}"))
+        except (OSError, ledger.LedgerError, StateError) as error:
+            report = self.report(Verdict("none", ExitCode.INTERNAL, f"the outcome could not be stored: {error}"))
+            self._correct_json(report)
         return report
 
     def close(self) -> None:
         self.end_preparation()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self.directory.unlock()
 
     def report(self, verdict: Verdict) -> Report:
         failure: Failure | None = self.evidence.correctness.failure
@@ -188,20 +201,48 @@ class Gate:
         return Report(self.trial, self.evidence, verdict, replay)
 
     def _store(self, report: Report) -> None:
-        """The ledger's row comes last: until it is written, whatever fails leaves the incumbent as it was."""
-        keeps = self.stores and report.verdict.kept
-        before = self.directory.snapshot() if keeps else None
-        try:
-            if keeps:
-                self.directory.save(self._state_with_candidate())
+        """Store all of the outcome or nothing. The journal is what decides; see there."""
+        path = self.options.ledger
+        with ExitStack() as stack:
+            json = None
             if self.options.json is not None:
-                write_atomically(self.options.json, report.as_json())
+                json = stack.enter_context(Staged(self.options.json, report.as_json()))
+            outcome = None
             if self.stores and report.verdict.name in RECORDED:
-                ledger.append(self.options.ledger, report.as_row())
-        except BaseException:
-            if keeps:
-                self.directory.restore(before)
-            raise
+                ledger.check(path)
+                head = self._head()
+                outcome = Outcome(
+                    *ledger.compose(path, report.as_row(), head),
+                    self._state_with_candidate() if report.verdict.kept else None,
+                )
+                outcome.write(self.directory)
+            try:
+                if json is not None:
+                    json.publish()
+                if outcome is not None:
+                    outcome.apply(self.directory, path)
+            except (OSError, ledger.LedgerError):
+                if outcome is None or outcome.withdraw(self.directory, path):
+                    raise
+            except BaseException:
+                if outcome is not None:
+                    journal.withdraw_quietly(outcome, self.directory, path)
+                raise
+
+    def _correct_json(self, report: Report) -> None:
+        """No report may stand there that says something else than the exit status."""
+        if self.options.json is not None:
+            with suppress(OSError):
+                try:
+                    write_atomically(self.options.json, report.as_json())
+                except OSError:
+                    remove(self.options.json)
+
+    def _head(self) -> ledger.Head | None:
+        try:
+            return self.directory.load_head()
+        except StateError:
+            return None  # said in the notices; the chain starts anew
 
     def _state_with_candidate(self) -> State:
         trial, speed = self.trial, self.evidence.speed
@@ -218,10 +259,14 @@ class Gate:
 
     def _make_ready_to_store(self) -> None:
         """Find out now, not after the measurement, whether the outcome can be stored."""
+        path = self.options.ledger
         try:
             self.directory.prepare()
-            self._lock = os.open(self.directory.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-            ledger.check(self.options.ledger)
+            self.directory.lock()
+            self.directory.check()
+            recovered = journal.recover(self.directory, path)
+            ledger.check(path)
+            problem = self._ledgers_problem()
         except OSError as error:
             raise StateError(
                 f"{error.filename or self.directory.path} cannot be written ({error.strerror}); name a writable "
@@ -229,10 +274,25 @@ class Gate:
             ) from error
         except ledger.LedgerError as error:
             raise StateError(str(error)) from error
+        if recovered is not None:
+            self.notices.append("an earlier run was cut short while it stored its outcome, which is complete now")
+        if problem:
+            self.notices.append(f"{path.name} does not verify, {problem}; python -m pytest_lance_ar audit says more")
+
+    def _ledgers_problem(self) -> str:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StateError(f"another gate is running on {self.directory.path}; wait until it is done") from error
+            return str(ledger.verify(self.options.ledger, self.directory.load_head()) or "")
+        except StateError as error:
+            return str(error)
+
+    def _check_json(self) -> None:
+        """Find out now whether the report can be written."""
+        if self.options.json is not None:
+            try:
+                with Staged(self.options.json, b""):
+                    pass
+            except OSError as error:
+                raise OptionError(f"--lance-ar-json {self.options.json} cannot be written: {error.strerror}") from error
 
 
 def _open_trial(options: Options, directory: StateDirectory, here: Path) -> tuple[Trial, State | None]:

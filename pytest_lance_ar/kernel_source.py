@@ -6,9 +6,10 @@ import ast
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from pytest_lance_ar.evidence import Failure, FaultKind
+from pytest_lance_ar.files import read_regular
 
 ALLOWED_IMPORTS: Final = (
     "numpy",
@@ -27,6 +28,8 @@ ALLOWED_NAMES: Final = {"pytest_lance_ar": ("PqShape",)}
 class Kernel:
     """The source of a kernel. `name` is how messages call it."""
 
+    MAX_BYTES: ClassVar[int] = 8 << 20
+
     name: str
     source: bytes
 
@@ -36,8 +39,8 @@ class Kernel:
 
     @classmethod
     def read(cls, path: Path, name: str) -> Kernel:
-        """Read a kernel file. Raises OSError."""
-        return cls(name, path.read_bytes())
+        """Read a kernel file, a regular one of at most MAX_BYTES. Raises OSError."""
+        return cls(name, read_regular(path, cls.MAX_BYTES))
 
 
 def contract_failure(kernel: Kernel, kernel_class: str) -> Failure | None:

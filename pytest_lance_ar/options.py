@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.seal import lies_among_the_sealed
+
 MAX_RTOL: Final = 1e-6
 """A larger one would let tables of 16-bit integers pass."""
 MAX_SEED: Final = 2**63 - 1
@@ -58,12 +61,13 @@ class Options:
             raise OptionError(f"no kernel file at {kernel}; name one with --lance-ar-kernel PATH")
         if not kernel.is_file():
             raise OptionError(f"{kernel} is not a file; --lance-ar-kernel names one Python file")
+        if kernel.stat().st_size > Kernel.MAX_BYTES:
+            raise OptionError(f"{kernel} is larger than {Kernel.MAX_BYTES:,} bytes; a kernel is one Python file")
         options = cls(
             root=root,
             kernel=kernel,
             state=state or root / DEFAULT_STATE,
-            # The ledger lies beside the default state, and inside a state directory of the user's own choice.
-            ledger=(state or root) / "results.tsv",
+            ledger=ledger_of(root, state),
             seed=_seed(given.get("seed")),
             budget=_number("budget", given.get("budget", str(DEFAULT_BUDGET)), low=0.0, above=True),
             against=given.get("against"),
@@ -82,20 +86,41 @@ class Options:
             )
         if options.state.exists() and not options.state.is_dir():
             raise OptionError(f"--lance-ar-state {options.state} is not a directory")
-        if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
-            raise OptionError(f"--lance-ar-json {options.json} cannot be written: name a file in an existing directory")
-        if options.json is not None and (
-            options.json in (options.kernel, options.ledger) or options.json.is_relative_to(options.state)
-        ):
-            raise OptionError(f"--lance-ar-json {options.json} is a file of the experiment's own; name another one")
+        if lies_among_the_sealed(options.state, root) or kernel.resolve().is_relative_to(options.state):
+            raise OptionError(
+                f"--lance-ar-state {options.state} holds files of the project's own; name a new directory"
+            )
+        if options.json is not None:
+            _check_json(options.json, options)
         if options.against is not None and options.rebaseline:
             raise OptionError("--lance-ar-against stores nothing and --lance-ar-rebaseline stores; choose one")
         return options
 
 
+def ledger_of(root: Path, state: Path | None) -> Path:
+    """The ledger lies beside the default state, and inside a state directory of the user's own choice."""
+    default = (root / DEFAULT_STATE).resolve()
+    return (root if state is None or state in (root / DEFAULT_STATE, default) else state) / "results.tsv"
+
+
 def display_path(path: Path, root: Path) -> str:
     """A path as messages print it: relative to the project where it lies inside."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _check_json(path: Path, options: Options) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise OptionError(f"--lance-ar-json {path} cannot be written: name a file in an existing directory")
+    if path.exists() and not path.is_file():
+        raise OptionError(f"--lance-ar-json {path} is not a regular file; name another one")
+    own = {options.kernel.resolve(), options.ledger.resolve()}
+    if (
+        path in own
+        or path.is_relative_to(options.state)
+        or path.is_relative_to(options.state.resolve())
+        or lies_among_the_sealed(path, options.root)
+    ):
+        raise OptionError(f"--lance-ar-json {path} is a file of the experiment's own; name another one")
 
 
 def _path(name: str, given: Mapping[str, str], here: Path) -> Path | None:

@@ -278,7 +278,7 @@ class Controller(SuiteHooks):
     def pytest_report_header(self) -> list[str]:
         from pytest_lance_ar.report import header
 
-        return header(self.gate.trial)
+        return [*header(self.gate.trial), *(f"lance-ar: {notice}" for notice in self.gate.notices)]
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         if excinfo.type is KeyboardInterrupt:  # pytest's own ways to stop are subclasses of it

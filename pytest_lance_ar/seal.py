@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from pytest_lance_ar.compiled import CompiledFiles, loaded
+
 PACKAGE: Final = Path(__file__).parent
 SEALED_IN_ROOT: Final = (
     "tests",
@@ -35,6 +37,23 @@ def fingerprint(root: Path, *, unsealed: frozenset[Path] = frozenset()) -> dict[
     return seal
 
 
+def contradicted(root: Path, compiled: CompiledFiles) -> tuple[str, ...]:
+    """Compiled files that Python would run in the place of a sealed source and that say something else, each with how.
+
+    Of the tests only those that this process has loaded matter: no other one is run by the gate.
+    """
+    package = list(_files(PACKAGE))
+    outside = loaded(path for name in SEALED_IN_ROOT for path in _files(root / name))
+    found = compiled.contradicting([*package, *(path for path in outside if not path.is_relative_to(PACKAGE))])
+    return tuple(f"{_name(path, root)} (not what its source says: delete it)" for path in found)
+
+
+def lies_among_the_sealed(path: Path, root: Path) -> bool:
+    """Whether a file at this place would be a sealed one."""
+    places = [PACKAGE, *(root / name for name in SEALED_IN_ROOT)]
+    return any(path.is_relative_to(place) or path.is_relative_to(place.resolve()) for place in places)
+
+
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
     """What differs between two fingerprints, each with how."""
     changes = []
@@ -51,10 +70,17 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir():
         for entry in sorted(path.iterdir()):
-            if entry.name != "__pycache__" and not entry.name.startswith(".") and entry.suffix != ".pyc":
+            # A .pyc beside the sources can be imported by itself; one in __pycache__ only for a source: `contradicted`.
+            if entry.name != "__pycache__" and not entry.name.startswith("."):
                 yield from _files(entry)
     elif path.exists():
         yield path
+
+
+def _name(path: Path, root: Path) -> str:
+    if path.is_relative_to(PACKAGE):
+        return f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}"
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _digest(path: Path) -> str:

@@ -1,19 +1,37 @@
-"""The gate's memory between trials: the incumbent and the seal, in one file that is replaced in one step."""
+"""The gate's memory between trials: the incumbent, the seal, the ledger's head and the sources of kept kernels.
+
+Every file is replaced in one step and carries a checksum. A trial's outcome touches several of them; `journal` makes
+one step of that.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.files import (
+    DamagedRecord,
+    Staged,
+    read_record,
+    read_regular,
+    remove_leftovers,
+    write_atomically,
+    write_record,
+)
 from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.ledger import Head
 
 STATE_VERSION: Final = 1
+HEAD_VERSION: Final = 1
 WAY_OUT: Final = "run once with --lance-ar-rebaseline to make the current kernel the incumbent"
 _RECORDED: Final = {"name", "source", "sha256", "target", "commit", "timestamp", "geomean_ns", "seed"}
+_TEXTS: Final = ("name", "source", "sha256", "target", "commit", "timestamp")
+_OWN_NAMES: Final = {"incumbent.json", "ledger.json", "journal.json", "examples", "kept", "lock", "results.tsv"}
 
 
 class StateError(Exception):
@@ -45,10 +63,23 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: int | None = None
 
     @property
     def file(self) -> Path:
         return self.path / "incumbent.json"
+
+    @property
+    def head_file(self) -> Path:
+        return self.path / "ledger.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.json"
+
+    @property
+    def kept(self) -> Path:
+        return self.path / "kept"
 
     @property
     def examples(self) -> Path:
@@ -57,44 +88,99 @@ class StateDirectory:
     def load(self) -> State | None:
         """The stored state, None if there never was one. Raises StateError when it is damaged."""
         try:
-            text = self.file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
+            content = read_record(self.file, STATE_VERSION)
+            return None if content is None else decode(content)
+        except OSError as error:
             raise StateError(f"{self.file} cannot be read ({error}); {WAY_OUT}") from error
-        try:
-            return _decode(json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except DamagedRecord as error:
             raise StateError(f"{self.file} is damaged ({error}); {WAY_OUT}") from error
 
     def save(self, state: State) -> None:
         """Replace the stored state in one step. Raises OSError."""
         self.prepare()
-        write_atomically(self.file, json.dumps(_encode(state), indent=1) + "\n")
+        write_record(self.file, encode(state))
 
-    def snapshot(self) -> str | None:
-        """The stored state as it is, to be restored. Raises OSError."""
-        return self.file.read_text(encoding="utf-8", errors="surrogateescape") if self.file.exists() else None
+    def load_head(self) -> Head | None:
+        """What is remembered of the ledger, None where nothing is. Raises StateError when it is damaged."""
+        try:
+            content = read_record(self.head_file, HEAD_VERSION)
+            return None if content is None else decode_head(content)
+        except OSError as error:
+            raise StateError(f"{self.head_file} cannot be read ({error})") from error
+        except DamagedRecord as error:
+            raise StateError(f"{self.head_file} is damaged ({error})") from error
 
-    def restore(self, before: str | None) -> None:
-        """Put a snapshot back. Raises OSError."""
-        if before is None:
-            self.file.unlink(missing_ok=True)
-        else:
-            write_atomically(self.file, before)
+    def save_head(self, head: Head) -> None:
+        """Raises OSError."""
+        write_record(self.head_file, encode_head(head))
+
+    def keep_source(self, kernel: Kernel) -> None:
+        """Store a kept kernel's source under its hash. Raises OSError."""
+        if self.source_of(kernel.sha256) is None:
+            write_atomically(self._place_of(kernel.sha256), kernel.source)
+
+    def source_of(self, sha256: str) -> bytes | None:
+        """The source of a kept kernel; None where it is not there, or not the one of this hash."""
+        with suppress(OSError):
+            source = read_regular(self._place_of(sha256), Kernel.MAX_BYTES)
+            if hashlib.sha256(source).hexdigest() == sha256:
+                return source
+        return None
 
     def prepare(self) -> None:
-        """Create the directory, ignored by git. Raises OSError."""
+        """Create the directory, ignored by git. A directory of the user's, with files in it, is left as it is.
+
+        Raises OSError.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         ignore = self.path / ".gitignore"
-        if not ignore.exists():
+        if not ignore.exists() and all(
+            entry.name in _OWN_NAMES or entry.name.startswith(".") for entry in self.path.iterdir()
+        ):
             write_atomically(ignore, "*\n")
 
+    def check(self) -> None:
+        """Find out whether a file can be written. Raises OSError."""
+        try:
+            with Staged(self.path / "probe", b""):
+                pass
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
-def _encode(state: State) -> dict[str, Any]:
+    def lock(self) -> None:
+        """Have the directory for this process alone until `unlock`. Raises StateError, OSError."""
+        path = self.path / "lock"
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK, 0o644)
+        except OSError:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # of a directory that is read-only, audited
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            raise StateError(f"another gate is running on {self.path}; wait until it is done") from error
+        self._lock = handle
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def clear(self) -> None:
+        """Remove what killed runs left half written. Only for who has the lock."""
+        remove_leftovers(self.path)
+        remove_leftovers(self.kept)
+
+    def _place_of(self, sha256: str) -> Path:
+        return self.kept / f"{sha256}.py"
+
+
+def encode(state: State) -> dict[str, Any]:
+    """The state as JSON's types."""
     incumbent = asdict(state.incumbent)
     kernel = incumbent.pop("kernel")
-    content = {
+    return {
         "version": STATE_VERSION,
         "incumbent": {
             **incumbent,
@@ -104,26 +190,38 @@ def _encode(state: State) -> dict[str, Any]:
         },
         "seal": state.seal,
     }
-    return {**content, "checksum": _checksum(content)}
 
 
-def _decode(content: Any) -> State:
-    if not isinstance(content, dict):
-        raise ValueError("not a JSON object")
-    if content.get("version") != STATE_VERSION:
-        raise ValueError(f"version {content.get('version')!r}, this gate writes {STATE_VERSION}")
-    checksum = content.pop("checksum", None)
-    if checksum != _checksum(content):
-        raise ValueError("its checksum does not match its content")
-    record, seal = content["incumbent"], content["seal"]
-    if set(record) != _RECORDED or not isinstance(seal, dict):
-        raise ValueError("unexpected fields")
-    kernel = Kernel(record["name"], record["source"].encode())
+def decode(content: dict[str, Any]) -> State:
+    """Raises DamagedRecord."""
+    record, seal = content.get("incumbent"), content.get("seal")
+    if not isinstance(record, dict) or set(record) != _RECORDED or not isinstance(seal, dict):
+        raise DamagedRecord("unexpected fields")
+    if not (
+        all(isinstance(record[name], str) for name in _TEXTS)
+        and all(isinstance(value, str) for value in seal.values())
+        and isinstance(record["geomean_ns"], (int, float))
+        and isinstance(record["seed"], int)
+    ):
+        raise DamagedRecord("a field is of another type")
+    try:
+        kernel = Kernel(record["name"], record["source"].encode())
+    except UnicodeEncodeError as error:
+        raise DamagedRecord(str(error)) from error
     if kernel.sha256 != record["sha256"]:
-        raise ValueError("the kernel's hash does not match its source")
+        raise DamagedRecord("the kernel's hash does not match its source")
     fields = {name: record[name] for name in _RECORDED - {"name", "source", "sha256"}}
     return State(Incumbent(kernel=kernel, **fields), seal)
 
 
-def _checksum(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def encode_head(head: Head) -> dict[str, Any]:
+    return {"version": HEAD_VERSION, **asdict(head)}
+
+
+def decode_head(content: dict[str, Any]) -> Head:
+    """Raises DamagedRecord."""
+    fields = {name: content.get(name) for name in ("rows", "chain", "forgotten")}
+    rows, chain, forgotten = fields.values()
+    if not (isinstance(rows, int) and isinstance(chain, str) and isinstance(forgotten, int)):
+        raise DamagedRecord("unexpected fields")
+    return Head(rows, chain, forgotten)

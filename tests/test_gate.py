@@ -329,7 +329,7 @@ def test_a_foreign_ledger_is_found_before_anything_runs(root: Path) -> None:
 
 def test_a_state_directory_that_cannot_be_made_is_found_before_anything_runs(root: Path) -> None:
     with pytest.raises(StateError, match=r"cannot be written .*--lance-ar-state DIR"):
-        gate_of(root, state="conftest.py/state")
+        gate_of(root, state="kernel/pq_l2.py/state")
 
 
 def test_a_directory_in_the_ledgers_place_is_found_before_anything_runs(root: Path) -> None:

@@ -34,17 +34,20 @@ def test_the_columns_are_the_contracts_and_then_others() -> None:
 
 
 def test_the_header_is_written_once_and_every_append_is_one_row(path: Path) -> None:
+    head = None
     for number in range(3):
-        ledger.append(path, {"commit": f"c{number}", "verdict": "keep", "reason": "last"})
+        head = ledger.append(path, {"commit": f"c{number}", "verdict": "keep", "reason": "last"}, head)
     header, *lines = path.read_text().splitlines()
     assert header == "\t".join(COLUMNS)
     assert [line.split("\t")[0] for line in lines] == ["c0", "c1", "c2"]
-    assert path.read_text().endswith("last\n")
+    assert all(line.split("\t")[-2] == "last" for line in lines)
+    assert path.read_text().endswith("\n")
 
 
 def test_a_cell_stands_in_its_column_and_the_others_are_empty(path: Path) -> None:
     ledger.append(path, {"speedup": "1.0773", "description": "two lanes"})
     (row,) = rows_of(path)
+    assert row.pop("chain").startswith("1:")
     assert {name: cell for name, cell in row.items() if cell} == {"speedup": "1.0773", "description": "two lanes"}
 
 
@@ -68,8 +71,9 @@ def test_any_text_in_any_cell_is_one_line_of_as_many_cells(
     tmp_path_factory: pytest.TempPathFactory, cells: list[dict[str, str]]
 ) -> None:
     path = tmp_path_factory.mktemp("ledger") / "results.tsv"
+    head = None
     for row in cells:
-        ledger.append(path, row)
+        head = ledger.append(path, row, head)
     lines = path.read_bytes().decode().splitlines()
     assert len(lines) == 1 + len(cells)
     assert all(len(line.split("\t")) == len(COLUMNS) for line in lines)

@@ -1,0 +1,230 @@
+"""`python -m pytest_lance_ar audit`: is the ledger what the gate wrote, and is the gain that it adds up to real?"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_lance_ar import journal, ledger
+from pytest_lance_ar.evidence import FaultKind, Interval, SpeedEvidence
+from pytest_lance_ar.host import platform
+from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.turns import turn
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.options import DEFAULT_BUDGET, DEFAULT_STATE, MAX_RTOL, ledger_of
+from pytest_lance_ar.speed.duel import QUERIES, duel
+from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.sides import IncumbentFailed
+from pytest_lance_ar.state import StateDirectory, StateError
+from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.verdict import ExitCode
+
+if TYPE_CHECKING:
+    from pytest_lance_ar.commands import Commands
+
+KEPT: Final = ("baseline", "keep")
+REAL_SHARE: Final = 0.8
+"""Of a claimed gain, as a logarithm, how much a replay must not exclude. The rest is what the luck of a process pair
+and another day on the same machine may take; a sum of false keeps, which is to be found, loses nearly all of it."""
+
+Row = tuple[int, dict[str, str]]
+Duel = Callable[[Kernel, Kernel, float], SpeedEvidence]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many times as fast, with an interval."""
+
+    ratio: float
+    interval: Interval
+
+    def __str__(self) -> str:
+        return f"{self.ratio:.4f} [{self.interval.low:.4f}, {self.interval.high:.4f}]"
+
+
+def add_to(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "audit",
+        help="verify results.tsv, and with --replay the total gain that it claims",
+        description="Exit status: 0 all rows verify, and the gain is real; 1 not so; 4 usage; 11 too noisy to say "
+        "(--replay).",
+    )
+    parser.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), metavar="DIR")
+    parser.add_argument("--replay", action="store_true", help="time the first baseline against the incumbent once more")
+    parser.add_argument("--budget", type=float, default=DEFAULT_BUDGET, metavar="SECONDS")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Audit a state directory and its ledger, and print what was found."""
+    try:
+        here = Path.cwd()
+        directory = StateDirectory((here / options.state).resolve())
+        path = ledger_of(here, directory.path)
+        if not (math.isfinite(options.budget) and options.budget > 0):
+            raise ValueError("--budget must be a number above 0")
+        if not any(file.exists() for file in (directory.file, directory.head_file, directory.journal)):
+            raise ValueError(f"no trial was ever stored in {directory.path}; name a state directory with --state DIR")
+        directory.lock()
+    except (OSError, RuntimeError, ValueError, StateError) as error:
+        print(f"audit: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    with closing(_Unlocking(directory)):
+        return _audit(directory, path, options)
+
+
+class _Unlocking:
+    def __init__(self, directory: StateDirectory) -> None:
+        self.close = directory.unlock
+
+
+def _audit(directory: StateDirectory, path: Path, options: argparse.Namespace) -> int:
+    try:
+        if journal.recover(directory, path):
+            print("a run was cut short while it stored its outcome, which is complete now")
+        problem = problem_of(directory, path)
+        kept = _since_baseline(path)
+    except (OSError, StateError, ledger.LedgerError) as error:
+        problem, kept = str(error), []
+    if problem:
+        print(f"not verified: {path.name}: {problem}")
+        return ExitCode.DISCARD
+    head = directory.load_head() or ledger.Head()
+    if head.forgotten:
+        print(f"{path.name} was started anew; {head.forgotten} rows written before are not in it")
+    print(f"verified: {head.rows} rows of {path}")
+    if not options.replay:
+        return ExitCode.KEPT
+    return replay(directory, kept, partial(_duel, Deadline.after(options.budget)))
+
+
+def problem_of(directory: StateDirectory, path: Path) -> str:
+    """The first thing that is wrong with a ledger, its kept kernels or the incumbent; "" when all is well.
+
+    Raises StateError, OSError.
+    """
+    head = directory.load_head()
+    if head is not None and head.rows and not path.exists():
+        return f"the file is gone; it had {head.rows} rows"
+    problem = ledger.verify(path, head)
+    if problem:
+        return str(problem)
+    kept = [(line, row) for line, row in ledger.rows(path) if row["verdict"] in KEPT]
+    for line, row in kept:
+        if directory.source_of(row["kernel_sha256"]) is None:
+            return f"line {line}: the kernel that was kept here is not in {directory.kept}, or is another one"
+    state = directory.load()
+    if state is None and kept:
+        return f"line {kept[-1][0]}: a kernel was kept here, and there is no incumbent"
+    if state is not None and kept and state.incumbent.kernel.sha256 != kept[-1][1]["kernel_sha256"]:
+        return f"line {kept[-1][0]}: the kernel that was kept last is not the incumbent"
+    return ""
+
+
+def _since_baseline(path: Path) -> list[Row]:
+    """The last baseline and what was kept after it."""
+    since: list[Row] = []
+    for line, row in ledger.rows(path):
+        if row["verdict"] == "baseline":
+            since = []
+        if row["verdict"] in KEPT:
+            since.append((line, row))
+    return since
+
+
+def replay(directory: StateDirectory, kept: Sequence[Row], measure: Duel) -> int:
+    """Time the last baseline against the incumbent, and hold the outcome against what the ledger claims."""
+    if len(kept) < 2:
+        print("nothing to replay: no kernel was kept since the last baseline")
+        return ExitCode.KEPT
+    claimed = claim(kept)
+    if claimed is None:
+        print("not verified: a kept row claims no speed-up")
+        return ExitCode.DISCARD
+    (_, first), (_, last) = kept[0], kept[-1]
+    baseline, incumbent = (_kernel(directory, row) for row in (first, last))
+    try:
+        rtol = max(_rtol(row) for _, row in kept)
+        speed = measure(incumbent, baseline, rtol)
+    except (KernelFault, IncumbentFailed) as error:
+        print(f"not replayed: {error}")
+        in_time = error.failure.kind not in (FaultKind.TIMEOUT, FaultKind.BUSY)
+        return ExitCode.DISCARD if in_time else ExitCode.INCONCLUSIVE
+    measured = Gain(1 / speed.ratio, Interval(1 / speed.ratio_interval.high, 1 / speed.ratio_interval.low))
+    code, sentence = judge(claimed, measured)
+    print(f"claimed:  {claimed}, the product of {len(kept) - 1} kept kernels since line {kept[0][0]}")
+    print(f"measured: {measured}, {incumbent.name} against {baseline.name}")
+    print(sentence)
+    return code
+
+
+def claim(kept: Sequence[Row]) -> Gain | None:
+    """The product of the kept speed-ups; their errors, independent ones, add up in quadrature. None without figures."""
+    centre, variance = 0.0, 0.0
+    for _, row in kept[1:]:
+        try:
+            ratio, low, high = (math.log(float(row[name])) for name in ("speedup", "speedup_lo", "speedup_hi"))
+        except ValueError:
+            return None
+        if not math.isfinite(ratio + low + high):
+            return None
+        centre += ratio
+        variance += ((high - low) / 2) ** 2
+    half = math.sqrt(variance)
+    return Gain(math.exp(centre), Interval(math.exp(centre - half), math.exp(centre + half)))
+
+
+def judge(claimed: Gain, measured: Gain) -> tuple[ExitCode, str]:
+    """Is the claim real? Not when the replay excludes REAL_SHARE of it; unknown when it excludes no gain either."""
+    wanted = REAL_SHARE * math.log(claimed.ratio)
+    if math.log(measured.interval.high) < wanted:
+        return ExitCode.DISCARD, f"not real: the replay excludes even {REAL_SHARE:.0%} of the gain that is claimed"
+    if measured.interval.low <= 1.0:
+        return ExitCode.INCONCLUSIVE, "too noisy to say: the replay excludes neither the claimed gain nor none at all"
+    return ExitCode.KEPT, "real: the replay confirms a gain, and does not exclude the one that is claimed"
+
+
+def _kernel(directory: StateDirectory, row: dict[str, str]) -> Kernel:
+    sha256 = row["kernel_sha256"]
+    source = directory.source_of(sha256)
+    assert source is not None, "verified before"
+    return Kernel(f"{row['verdict']} {sha256[:12]}", source)
+
+
+def _rtol(row: dict[str, str]) -> float:
+    """The tolerance that a row's description names."""
+    _, found, rest = row["description"].rpartition("[rtol ")
+    try:
+        return min(float(rest.removesuffix("]")), MAX_RTOL) if found else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _duel(deadline: Deadline, candidate: Kernel, incumbent: Kernel, rtol: float) -> SpeedEvidence:
+    core = platform.timing_core()
+    preparation = Preparation(
+        target_of(incumbent.source),
+        candidate,
+        incumbent,
+        queries=QUERIES,
+        core=core,
+        deadline=deadline,
+    )
+    try:
+        preparation.wait()
+        with turn(deadline, _print):
+            return duel(preparation, core=core, deadline=deadline, rtol=rtol, progress=_print)
+    finally:
+        preparation.close()
+
+
+def _print(text: str, passing: bool = False, /) -> None:
+    if not passing:
+        print(f"audit: {text}", flush=True)

@@ -1,0 +1,71 @@
+"""Temporary directories of kernels' processes, and what becomes of them when the gate is killed.
+
+A directory is locked for as long as its gate lives; the system lets go of a lock when its holder dies, however it dies.
+So one that nobody has locked is nobody's any more, whatever process numbers say, and the next gate removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pytest_lance_ar.host import confinement
+
+PREFIX: Final = "lance-ar-run-"
+
+
+class ScratchDirectory:
+    """A private directory under the system's temporary one, with the gate's lock on it."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        # It is locked before it gets the name that `sweep` looks for: no other gate can take it for a dead one's.
+        fresh = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+        self._handle = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with suppress(OSError):  # a file system without locks: `sweep` can lock nothing there either
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.path = fresh.rename(fresh.with_name(fresh.name[1:]))
+
+    def close(self) -> None:
+        """Remove it with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def sweep() -> list[Path]:
+    """Remove the directories that this user's gates left when they were killed; returns them."""
+    kernels = confinement.unprivileged_user()
+    owners = (os.getuid(), kernels[0]) if kernels else (os.getuid(),)
+    removed = []
+    with suppress(OSError):
+        for path in Path(tempfile.gettempdir()).iterdir():
+            if path.name.startswith(PREFIX) and _is_dead(path, owners):
+                shutil.rmtree(path, ignore_errors=True)
+                removed.append(path)
+    return removed
+
+
+def _is_dead(path: Path, owners: Collection[int]) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners:
+            return False
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
