@@ -61,8 +61,9 @@ def _fits(data: bytes, text: bytes, mtime: int, size: int) -> bool:
     if magic != importlib.util.MAGIC_NUMBER:
         return False
     if flags == 0:
-        return second == mtime & 0xFFFFFFFF and third == size & 0xFFFFFFFF
-    return bool(flags == _UNCHECKED) or (flags == _CHECKED and data[8:16] == importlib.util.source_hash(text))
+        return (second, third) == (mtime & 0xFFFFFFFF, size & 0xFFFFFFFF)
+    fits: bool = flags == _UNCHECKED or (flags == _CHECKED and data[8:16] == importlib.util.source_hash(text))
+    return fits
 
 
 def _says(data: bytes, text: bytes, source: Path, *, rewritten: bool) -> bool:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.evidence import Failure, FaultKind
 from pytest_lance_ar.host import confinement, platform, wire
+from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 from pytest_lance_ar.text import lines, one_line
 
@@ -129,7 +128,8 @@ class KernelHost:
         self._slots = 0
         self._kernels = 0
         self._source_name = "the kernel file"
-        self._directory = _private_directory(confined)
+        self._scratch = _private_directory(confined)
+        self._directory = self._scratch.path
         self._channel, channel = socket.socketpair()
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
@@ -287,7 +287,7 @@ class KernelHost:
                 os.close(descriptor)
         self._requests = self._replies = -1
         self._output.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._scratch.close()
 
     def _request(self, message: dict[str, Any], stage: str, segment: int | None = None) -> None:
         self._go_on()
@@ -393,12 +393,12 @@ class _Segment:
         os.close(self.descriptor)
 
 
-def _private_directory(confined: bool) -> Path:
+def _private_directory(confined: bool) -> ScratchDirectory:
     """A new directory for one kernel: its home, its temporary files, its numba cache."""
-    directory = Path(tempfile.mkdtemp(prefix="lance-ar-")).resolve()
+    directory = ScratchDirectory()
     user = confinement.unprivileged_user()
     if confined and user:
-        os.chown(directory, *user)
+        os.chown(directory.path, *user)
     return directory
 
 

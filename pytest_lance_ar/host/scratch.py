@@ -31,7 +31,7 @@ class ScratchDirectory:
         self._handle = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with suppress(OSError):  # a file system without locks: `sweep` can lock nothing there either
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.path = fresh.rename(fresh.with_name(fresh.name[1:]))
+        self.path = fresh.rename(fresh.with_name(fresh.name[1:])).resolve()
 
     def close(self) -> None:
         """Remove it with all that is in it."""
