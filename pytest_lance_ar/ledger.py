@@ -203,7 +203,7 @@ def _problem(line: bytes, previous: str, number: int) -> str:
         return "no row that the gate wrote: its chain cell is none"
     claimed = int(match[1])
     if claimed == number + 1:
-        return "" if chain.decode() == _chain(previous, claimed, cells) else "this row was edited"
+        return "" if chain.decode() == _chain(previous, claimed, cells) else "this row was edited, or the one before"
     if claimed == 1 and chain.decode() == _chain("", 1, cells):
         return "the chain starts anew here: the state directory did not remember the rows before"
     if claimed > number + 1:

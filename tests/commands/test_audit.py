@@ -1,0 +1,338 @@
+"""The audit: what was edited is named, and a claimed gain is measured once more."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_lance_ar import journal, ledger
+from pytest_lance_ar.__main__ import main
+from pytest_lance_ar.commands import audit
+from pytest_lance_ar.commands.audit import Gain, claim, judge
+from pytest_lance_ar.evidence import Failure, FaultKind, Interval, SpeedEvidence
+from pytest_lance_ar.host.parent import KernelFault
+from pytest_lance_ar.journal import Outcome
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.ledger import Head
+from pytest_lance_ar.state import Incumbent, State, StateDirectory
+from pytest_lance_ar.verdict import ExitCode
+from tests import kernels
+from tests.builders import WRONG, speed_of
+
+Capture = pytest.CaptureFixture[str]
+
+
+def kernel(name: str) -> Kernel:
+    return Kernel("kernel/pq_l2.py", f"class PqKernel: ...  # {name}\n".encode())
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A baseline, a kernel kept at 1.1, a discarded one, and one kept at 1.2."""
+    monkeypatch.chdir(tmp_path)
+    store(tmp_path, "baseline", "first")
+    store(tmp_path, "keep", "second", 1.1)
+    store(tmp_path, "discard", "worse", 0.9)
+    store(tmp_path, "keep", "third", 1.2)
+    (tmp_path / ".lance_ar" / "lock").touch()
+    return tmp_path
+
+
+def store(root: Path, verdict: str, name: str, speedup: float | None = None, source: str = "") -> None:
+    directory, path = StateDirectory(root / ".lance_ar"), root / "results.tsv"
+    directory.prepare()
+    candidate = Kernel("kernel/pq_l2.py", source.encode()) if source else kernel(name)
+    row = {"verdict": verdict, "kernel_sha256": candidate.sha256, "description": name}
+    if speedup:
+        row |= {"speedup": f"{speedup}", "speedup_lo": f"{speedup * 0.99}", "speedup_hi": f"{speedup * 1.01}"}
+    state = State(Incumbent(candidate, "pq_l2", "-", "now", 1.0, 7), {}) if verdict in audit.KEPT else None
+    outcome = Outcome(*ledger.compose(path, row, directory.load_head()), state)
+    outcome.write(directory)
+    outcome.apply(directory, path)
+
+
+def test_rows_that_nobody_touched_verify(project: Path, capsys: Capture) -> None:
+    assert main(["audit"]) == 0
+    assert capsys.readouterr().out == f"verified: 4 rows of {project / 'results.tsv'}\n"
+
+
+def edit_row(root: Path) -> None:
+    path = root / "results.tsv"
+    path.write_text(path.read_text().replace("worse", "better"))
+
+
+def lose_last_row(root: Path) -> None:
+    path = root / "results.tsv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def remove_ledger(root: Path) -> None:
+    (root / "results.tsv").unlink()
+
+
+def remove_head(root: Path) -> None:
+    (root / ".lance_ar" / "ledger.json").unlink()
+
+
+def damage_head(root: Path) -> None:
+    path = root / ".lance_ar" / "ledger.json"
+    path.write_text(path.read_text().replace('"rows": 4', '"rows": 3'))
+
+
+def damage_incumbent(root: Path) -> None:
+    path = root / ".lance_ar" / "incumbent.json"
+    path.write_text(path.read_text().replace("third", "fourth"))
+
+
+def swap_incumbent(root: Path) -> None:
+    StateDirectory(root / ".lance_ar").save(State(Incumbent(kernel("mine"), "pq_l2", "-", "now", 1.0, 7), {}))
+
+
+def remove_incumbent(root: Path) -> None:
+    (root / ".lance_ar" / "incumbent.json").unlink()
+
+
+def change_kept(root: Path) -> None:
+    (root / ".lance_ar" / "kept" / f"{kernel('second').sha256}.py").write_text("class PqKernel: ...\n")
+
+
+def remove_kept(root: Path) -> None:
+    shutil.rmtree(root / ".lance_ar" / "kept")
+
+
+def make_foreign(root: Path) -> None:
+    (root / "results.tsv").write_text("commit\tval_bpb\n")
+
+
+def make_directory(root: Path) -> None:
+    remove_ledger(root)
+    (root / "results.tsv").mkdir()
+
+
+def damage_journal(root: Path) -> None:
+    (root / ".lance_ar" / "journal.json").write_text("{}")
+
+
+PROBLEMS = {
+    edit_row: "line 4: this row was edited",
+    lose_last_row: "line 5: row 4 is missing at the end",
+    remove_ledger: "the file is gone; it had 4 rows",
+    remove_head: "line 2: nothing in the state directory vouches for this row",
+    damage_head: "ledger.json is damaged",
+    damage_incumbent: "incumbent.json is damaged",
+    swap_incumbent: "line 5: the kernel that was kept last is not the incumbent",
+    remove_incumbent: "line 5: a kernel was kept here, and there is no incumbent",
+    change_kept: "line 3: the kernel that was kept here is not in",
+    remove_kept: "line 2: the kernel that was kept here is not in",
+    make_foreign: "line 1: another header than this gate writes",
+    make_directory: "Is a directory",
+    damage_journal: "journal.json is damaged",
+}
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), PROBLEMS.items(), ids=lambda one: getattr(one, "__name__", ""))
+@pytest.mark.parametrize("arguments", [["audit"], ["audit", "--replay"]], ids=" ".join)
+def test_what_does_not_verify_is_named(
+    project: Path, capsys: Capture, arguments: list[str], spoil: Callable[[Path], None], sentence: str
+) -> None:
+    spoil(project)
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("not verified: results.tsv: ")
+    assert sentence in line
+
+
+def test_a_ledger_started_anew_is_said(project: Path, capsys: Capture) -> None:
+    remove_ledger(project)
+    store(project, "keep", "fourth", 1.1)
+    assert main(["audit"]) == 0
+    assert "started anew; 4 rows written before are not in it\nverified: 1 rows" in capsys.readouterr().out
+
+
+def test_a_journal_that_was_left_is_applied(project: Path, capsys: Capture) -> None:
+    directory, path = StateDirectory(project / ".lance_ar"), project / "results.tsv"
+    Outcome(*ledger.compose(path, {"verdict": "discard"}, directory.load_head()), None).write(directory)
+    assert main(["audit"]) == 0
+    assert "which is complete now\nverified: 5 rows" in capsys.readouterr().out
+    assert journal.read(directory) is None
+
+
+def test_a_state_directory_of_the_users_choice(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "state"
+    shutil.copytree(project / ".lance_ar", elsewhere)
+    shutil.copy(project / "results.tsv", elsewhere)
+    assert main(["audit", "--state", str(elsewhere)]) == 0
+    assert main(["audit", "--state", ".lance_ar"]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--state", "nowhere"],
+        ["--state", "."],
+        ["--state", "results.tsv"],
+        ["--budget", "nan"],
+        ["--budget", "-1"],
+        ["--budget", "x"],
+        ["--nonsense"],
+        ["--state", "a\0b"],
+    ],
+    ids=repr,
+)
+def test_a_users_mistake_is_one_sentence(project: Path, capsys: Capture, arguments: list[str]) -> None:
+    before = sorted(project.rglob("*"))
+    try:
+        status: object = main(["audit", *arguments])
+    except SystemExit as end:  # argparse ends the process, the command does not
+        status = end.code
+    assert status == 4
+    assert "audit: " in (error := capsys.readouterr().err) or "error: " in error
+    assert sorted(project.rglob("*")) == before
+
+
+def test_while_a_gate_runs_there_is_no_audit(project: Path, capsys: Capture) -> None:
+    directory = StateDirectory(project / ".lance_ar")
+    directory.lock()
+    assert main(["audit"]) == 4
+    assert "another gate is running" in capsys.readouterr().err
+    directory.unlock()
+    assert main(["audit"]) == 0
+
+
+def replayed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, speed: SpeedEvidence | Exception
+) -> tuple[int, list[tuple[Kernel, Kernel, float]]]:
+    pairs = []
+
+    def measure(_deadline: object, candidate: Kernel, incumbent: Kernel, rtol: float) -> SpeedEvidence:
+        pairs.append((candidate, incumbent, rtol))
+        if isinstance(speed, Exception):
+            raise speed
+        return speed
+
+    monkeypatch.setattr(audit, "_duel", measure)
+    return main(["audit", "--replay"]), pairs
+
+
+def test_a_replay_times_the_baseline_against_the_incumbent(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    status, ((candidate, incumbent, rtol),) = replayed(project, monkeypatch, speed_of(1 / 1.31))
+    assert status == 0
+    assert (candidate.source, incumbent.source) == (kernel("third").source, kernel("first").source)
+    assert rtol == 0
+    output = capsys.readouterr().out
+    assert "claimed:  1.3200 [1.3015, 1.3388], the product of 2 kept kernels since line 2\n" in output
+    assert "measured: 1.3100 [1.3035, 1.3166], keep " in output
+    assert output.endswith("real: the replay confirms a gain, and does not exclude the one that is claimed\n")
+
+
+def test_a_gain_that_is_not_there_is_not_real(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    assert replayed(project, monkeypatch, speed_of(1.0))[0] == 1
+    assert "not real: the replay excludes even 80% of the gain that is claimed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(FaultKind.WRONG_ANSWER, 1), (FaultKind.TIMEOUT, 11), (FaultKind.BUSY, 11)]
+)
+def test_a_replay_that_fails(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, kind: FaultKind, status: int
+) -> None:
+    failure: Failure = replace(WRONG, kind=kind)
+    assert replayed(project, monkeypatch, KernelFault(failure))[0] == status
+    assert f"not replayed: {failure}" in capsys.readouterr().out
+
+
+def test_a_rebaseline_starts_the_claim_anew(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    store(project, "baseline", "fourth")
+    assert replayed(project, monkeypatch, speed_of(1.0)) == (0, [])
+    assert "nothing to replay" in capsys.readouterr().out
+    store(project, "keep", "fifth", 1.05)
+    status, ((candidate, incumbent, _),) = replayed(project, monkeypatch, speed_of(1 / 1.05))
+    assert status == 0
+    assert (candidate.source, incumbent.source) == (kernel("fifth").source, kernel("fourth").source)
+
+
+def kept_rows(*speedups: Sequence[float]) -> list[tuple[int, dict[str, str]]]:
+    names = ("speedup", "speedup_lo", "speedup_hi")
+    rows = [dict(zip(names, map(str, figures), strict=True)) for figures in speedups]
+    return list(enumerate([{}, *rows], start=2))
+
+
+def test_a_claim_is_a_product_whose_errors_add_up_in_quadrature() -> None:
+    total = claim(kept_rows((1.1, 1.1 / 1.03, 1.1 * 1.03), (1.2, 1.2 / 1.04, 1.2 * 1.04)))
+    assert total is not None
+    assert total.ratio == pytest.approx(1.32)
+    half = math.hypot(math.log(1.03), math.log(1.04))
+    assert total.interval.low == pytest.approx(1.32 * math.exp(-half))
+    assert total.interval.high == pytest.approx(1.32 * math.exp(half))
+
+
+@pytest.mark.parametrize("figures", [("", "", ""), ("x", "1", "1"), ("0", "1", "1"), ("nan", "1", "1"), ("inf",) * 3])
+def test_a_claim_without_figures_is_none(figures: tuple[str, str, str]) -> None:
+    assert claim(kept_rows(figures)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "low", "high", "code"),
+    [
+        (1.02, 1.01, 1.03, ExitCode.KEPT),
+        (1.02, 1.001, 1.0165, ExitCode.KEPT),
+        (1.02, 1.001, 1.015, ExitCode.DISCARD),
+        (1.02, 0.99, 1.01, ExitCode.DISCARD),
+        (1.02, 0.99, 1.03, ExitCode.INCONCLUSIVE),
+        (1.02, 1.04, 1.06, ExitCode.KEPT),
+        (2.0, 1.5, 1.6, ExitCode.DISCARD),
+        (2.0, 1.7, 1.75, ExitCode.KEPT),
+    ],
+)
+def test_a_claim_is_real_where_four_fifths_of_it_are_not_excluded(
+    claimed: float, low: float, high: float, code: ExitCode
+) -> None:
+    measured = Gain(math.sqrt(low * high), Interval(low, high))
+    assert judge(Gain(claimed, Interval(claimed, claimed)), measured)[0] == code
+
+
+def test_a_read_only_state_directory_can_be_audited(project: Path) -> None:
+    if subprocess.run(["mount", "--bind", project, project], check=False, capture_output=True).returncode:
+        pytest.skip("mounting takes a privileged user")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", project], check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest_lance_ar", "audit"], cwd=project, capture_output=True, text=True, check=False
+        )
+    finally:
+        subprocess.run(["umount", project], check=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_real_replay_tells_a_real_gain_from_a_claimed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store(tmp_path, "baseline", "shipped", source=kernels.SHIPPED)
+    store(tmp_path, "keep", "faster", 1.4, source=kernels.FASTER)
+    real = subprocess.run(
+        [sys.executable, "-m", "pytest_lance_ar", "audit", "--replay"], capture_output=True, text=True, check=False
+    )
+    assert real.returncode == 0, real.stdout + real.stderr
+    store(tmp_path, "keep", "only said to be faster", 1.3, source=kernels.FASTER + "# again\n")
+    claimed = subprocess.run(
+        [sys.executable, "-m", "pytest_lance_ar", "audit", "--replay"], capture_output=True, text=True, check=False
+    )
+    assert claimed.returncode == 1, claimed.stdout + claimed.stderr
+    assert "not real" in claimed.stdout
+
+
+def test_the_head_is_json_of_plain_fields(project: Path) -> None:
+    content = json.loads((project / ".lance_ar" / "ledger.json").read_text())
+    assert (content["rows"], content["forgotten"]) == (4, 0)
+    assert StateDirectory(project / ".lance_ar").load_head() == Head(4, content["chain"], 0)
+    assert len(list((project / ".lance_ar" / "kept").iterdir())) == 3
