@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -49,10 +50,13 @@ class Gate:
         sweep()
         self._preparation: Preparation | None = None
         try:
+            # First what was typed, so that a mistake leaves nothing behind.
+            candidate = _candidate(options)
+            against = None if options.against is None else _against(options, here)
+            self._check_json()
             if self.stores:
                 self._make_ready_to_store()
-            self._check_json()
-            self.trial, self._state = _open_trial(options, self.directory, here)
+            self.trial, self._state = _open_trial(options, self.directory, candidate, against)
         except BaseException:
             self.close()
             raise
@@ -261,6 +265,8 @@ class Gate:
         """Find out now, not after the measurement, whether the outcome can be stored."""
         path = self.options.ledger
         try:
+            if not self.directory.path.exists() and path.exists():
+                ledger.check(path)
             self.directory.prepare()
             self.directory.lock()
             self.directory.check()
@@ -295,16 +301,18 @@ class Gate:
                 raise OptionError(f"--lance-ar-json {self.options.json} cannot be written: {error.strerror}") from error
 
 
-def _open_trial(options: Options, directory: StateDirectory, here: Path) -> tuple[Trial, State | None]:
+def _candidate(options: Options) -> Kernel:
     try:
-        candidate = Kernel.read(options.kernel, options.kernel_name)
+        return Kernel.read(options.kernel, options.kernel_name)
     except OSError as error:
         raise OptionError(f"{options.kernel} cannot be read: {error.strerror}") from error
-    state, incumbent, origin = None, None, ""
-    if options.against is not None:
-        incumbent = _against(options, here)
-        origin = incumbent.name
-    elif not options.rebaseline:
+
+
+def _open_trial(
+    options: Options, directory: StateDirectory, candidate: Kernel, against: Kernel | None
+) -> tuple[Trial, State | None]:
+    state, incumbent, origin = None, against, against.name if against else ""
+    if against is None and not options.rebaseline:
         state = directory.load()
         if state is not None:
             incumbent = state.incumbent.kernel
@@ -331,12 +339,15 @@ def _open_trial(options: Options, directory: StateDirectory, here: Path) -> tupl
 
 def _against(options: Options, here: Path) -> Kernel:
     against = options.against or ""
-    path = here / against
     try:
+        path = here / against
         if path.is_file():
             return Kernel.read(path, against)
-    except (OSError, ValueError):
-        pass
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+            raise OptionError(f"--lance-ar-against {against!r} cannot be read: {error.strerror}") from error
+    except ValueError:
+        pass  # no path, with a NUL character in it
     source = git.source_at(options.kernel, against)
     if source is None:
         raise OptionError(

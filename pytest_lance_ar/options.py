@@ -131,7 +131,7 @@ def _path(name: str, given: Mapping[str, str], here: Path) -> Path | None:
     try:
         path = (here / given[name]).resolve()
         path.exists()  # a name that is too long is found out here
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:
         raise OptionError(f"--lance-ar-{name} {given[name]!r} is not a usable path: {error}") from error
     return path
 
