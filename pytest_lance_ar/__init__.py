@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_lance_ar.evaluator import evaluate
     from pytest_lance_ar.targets.pq_l2.shape import PqShape
 
 __version__ = "0.1.0"
-__all__ = ["PqShape", "__version__"]
+__all__ = ["PqShape", "__version__", "evaluate"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> object:
         from pytest_lance_ar.targets.pq_l2.shape import PqShape
 
         return PqShape
+    if name == "evaluate":
+        from pytest_lance_ar.evaluator import evaluate
+
+        return evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import NoReturn
 
-from pytest_lance_ar.commands import audit, bench, progress, replay
+from pytest_lance_ar.commands import audit, bench, evaluate, progress, rank, replay
 from pytest_lance_ar.verdict import ExitCode
 
-COMMANDS = (replay, audit, progress, bench)
+COMMANDS = (replay, audit, progress, bench, rank, evaluate)
 
 
 class Parser(argparse.ArgumentParser):
