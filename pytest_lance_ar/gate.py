@@ -333,6 +333,7 @@ def _open_trial(
         timestamp=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         deadline=Deadline.after(options.budget),
         core=platform.timing_core(),
+        incumbent_timestamp=state.incumbent.timestamp if state else "",
     )
     return trial, state
 
@@ -350,8 +351,9 @@ def _against(options: Options, here: Path) -> Kernel:
         pass  # no path, with a NUL character in it
     source = git.source_at(options.kernel, against)
     if source is None:
+        shallow = "; this clone is shallow, so fetch it first" if git.is_shallow(options.kernel) else ""
         raise OptionError(
             f"--lance-ar-against {against!r} is neither a kernel file nor a git commit, branch or tag that has "
-            f"{options.kernel_name}"
+            f"{options.kernel_name}{shallow}"
         )
     return Kernel(f"{against}:{options.kernel_name}", source)

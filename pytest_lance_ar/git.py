@@ -51,3 +51,8 @@ def _blob(kernel: Path, commit: str) -> str | None:
     entry = _git(kernel.parent, "ls-tree", "-z", commit, "--", kernel.name)
     match = re.match(rb"100(?:644|755) blob ([0-9a-f]{40,64})\t", entry or b"")
     return match[1].decode() if match else None
+
+
+def is_shallow(kernel: Path) -> bool:
+    """Whether the clone lacks commits, as one of continuous integration usually does."""
+    return _git(kernel.parent, "rev-parse", "--is-shallow-repository") == b"true\n"

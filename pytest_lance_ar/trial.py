@@ -12,7 +12,10 @@ from pytest_lance_ar.targets.protocol import Target
 
 @dataclass(frozen=True)
 class Trial:
-    """incumbent is None when there is nothing to beat: the first correct kernel becomes the baseline."""
+    """incumbent is None when there is nothing to beat: the first correct kernel becomes the baseline.
+
+    incumbent_timestamp: when a stored incumbent was kept, "" for one that was named for this run.
+    """
 
     options: Options
     target: Target
@@ -23,6 +26,7 @@ class Trial:
     timestamp: str
     deadline: Deadline
     core: int | None
+    incumbent_timestamp: str = ""
 
     @property
     def seed(self) -> int:
