@@ -168,16 +168,18 @@ def _fight(
         )
         epoch_seconds, epoch_begun = time.perf_counter() - epoch_begun, time.perf_counter()
         epochs = bout.stage.epochs
-        if epochs not in LOOKS:
-            continue
         more = min((look for look in LOOKS if look > epochs), default=epochs) - epochs
+        wait = f"next look in about {more * epoch_seconds:.0f} s"
+        if epochs not in LOOKS:
+            progress(f"{epochs} epochs, {wait}", True)
+            continue
         out_of_queries = more == 0 or min(dealer.left for dealer in queries) < _queries(more, rounds)
         out_of_time = time.perf_counter() - begun > STAGE_SECONDS or deadline.remaining() < 2 * more * epoch_seconds
         outcome = bout.stage.outcome(last=out_of_time or out_of_queries)
-        interval = bout.stage.interval
-        progress(f"after {epochs} epochs candidate / incumbent is in [{interval.low:.4f}, {interval.high:.4f}]", True)
         if epochs >= BASELINE_EPOCHS if only_figures else outcome is not Outcome.OPEN:
             return outcome
+        interval = bout.stage.interval
+        progress(f"{epochs} epochs, ratio in [{interval.low:.4f}, {interval.high:.4f}], {wait}", True)
 
 
 def evidence_of(
