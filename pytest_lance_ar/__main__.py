@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import NoReturn
 
-from pytest_lance_ar.commands import audit, bench, evaluate, progress, rank, replay
+from pytest_lance_ar.commands import audit, bench, evaluate, export, progress, rank, replay
 from pytest_lance_ar.verdict import ExitCode
 
-COMMANDS = (replay, audit, progress, bench, rank, evaluate)
+COMMANDS = (replay, audit, progress, rank, evaluate, export, bench)
 
 
 class Parser(argparse.ArgumentParser):

@@ -31,43 +31,41 @@ REPORT_ATTRIBUTE = "lance_ar"
 INI_TWINS = {
     "kernel": ("PATH", "the kernel to judge (default: kernel/pq_l2.py)"),
     "seed": ("N", "seed of all data (default: a fresh one each run; the report names it)"),
-    "budget": ("SECONDS", "time budget of a trial, all included (default: 600)"),
-    "state": ("DIR", "the gate's state (default: .lance_ar; another one holds its results.tsv as well)"),
-    "rtol": ("R", "also accept errors within R x |reference|; at most 1e-6 (default: 0)"),
+    "budget": ("SECONDS", "what a trial may take, all included (default: 600)"),
+    "state": ("DIR", "where the incumbent is stored (default: .lance_ar); another directory holds results.tsv as well"),
+    "rtol": ("R", "accept errors within R x |reference| as well; at most 1e-6 (default: 0)"),
 }
 """Options that have a twin in the ini file: a relative path there is relative to the project's root."""
 COMMAND_LINE_ONLY = {
-    "against": ("PATH_OR_GIT_REF", "the incumbent for this run; nothing is stored"),
-    "note": ("TEXT", "description of the experiment, for results.tsv"),
-    "json": ("PATH", "also write the report as JSON"),
-    "phase": ("{all,correctness}", "correctness: examine only, no verdict (exit 5 when it passes)"),
+    "against": ("PATH_OR_GIT_REF", "the incumbent for this run only; nothing is stored"),
+    "note": ("TEXT", "what this trial tries, for results.tsv"),
+    "json": ("PATH", "write the report as JSON as well"),
+    "phase": ("{all,correctness}", "correctness: no timing and no verdict (exit status 5 when it passes)"),
 }
+FLAGS = {
+    "rebaseline": "a correct kernel becomes the incumbent, and the sealed files are sealed anew",
+    "selftest": "what this host resolves: the kernel against itself, equal and made 1 to 3%% slower (exit status 5)",
+}
+HELP_ORDER = ("kernel", "note", "against", "json", "phase", "seed", "budget", "state", "rtol")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("lance-ar", "experiment gate for PQ kernels")
+    group = parser.getgroup("lance-ar", "experiment gate for PQ kernels (--lance-ar)")
     group.addoption(
         "--lance-ar",
         action="store_true",
         dest="lance_ar",
-        help="run the gate: judge the kernel against the incumbent; the exit status is the verdict",
+        help="judge the kernel. Exit status: 0 kept, 1 discarded, 2 incorrect, 3 timeout, 4 usage error, 5 no verdict, "
+        "10 tampered, 11 inconclusive",
     )
-    for name, (metavar, text) in {**INI_TWINS, **COMMAND_LINE_ONLY}.items():
+    options = {**INI_TWINS, **COMMAND_LINE_ONLY}
+    for name in HELP_ORDER:
+        metavar, text = options[name]
         group.addoption(f"--lance-ar-{name}", dest=f"lance_ar_{name}", metavar=metavar, default=None, help=text)
-    group.addoption(
-        "--lance-ar-rebaseline",
-        action="store_true",
-        dest="lance_ar_rebaseline",
-        help="the kernel becomes the incumbent if it is correct, and the sealed files are sealed anew",
-    )
-    group.addoption(
-        "--lance-ar-selftest",
-        action="store_true",
-        dest="lance_ar_selftest",
-        help="measure the gate itself: the kernel against itself, equal and made slower by 1, 2 and 3 percent (exit 5)",
-    )
+    for name, text in FLAGS.items():
+        group.addoption(f"--lance-ar-{name}", action="store_true", dest=f"lance_ar_{name}", help=text)
     for name, (_, text) in INI_TWINS.items():
-        parser.addini(f"lance_ar_{name}", help=f"gate: {text}", default="")
+        parser.addini(f"lance_ar_{name}", help=f"--lance-ar-{name}: {text}", default="")
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -242,7 +240,9 @@ class SuiteHooks:
             if record["failure"]:
                 item.session.shouldfail = "one failure decides"
             if failure and report.failed:  # not where another plugin made it an expected one
-                report.longrepr = "\n".join(filter(None, [str(failure), failure.hint, failure.detail]))
+                # The sentence first: pytest's short summary shows the first line.
+                words = [failure.sentence, failure.where and f"on {failure.where}", failure.hint, failure.detail]
+                report.longrepr = "\n".join(filter(None, words))
         return report
 
 
@@ -294,10 +294,10 @@ class Controller(SuiteHooks):
         """The exit status of this run, whatever pytest thinks of it."""
         raise NotImplementedError
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, **markup: bool) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            reporter.write(text, flush=True)
+            reporter.write(text, flush=True, **markup)
         else:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -356,7 +356,8 @@ class GateSession(Controller):
         if self.report is not None:
             # Storing is the last act, so that whatever fails before leaves the state as it was.
             self.report = self.gate.conclude(self.report.verdict)
-            self._write(self.report.as_text())
+            self._tell_github(self.report)
+            self._print(self.report)
         session.exitstatus = self.exit_code(session.exitstatus)
         return result
 
@@ -403,6 +404,32 @@ class GateSession(Controller):
             self._broke()
         finally:
             progress.end()
+
+    def _print(self, report: Report) -> None:
+        """The block; only its verdict has a colour, and only where pytest has colours."""
+        from pytest_lance_ar.verdict import ExitCode
+
+        name, code = report.verdict.name, report.verdict.code
+        before, name, after = report.as_text().partition(name)
+        undecided = code in (ExitCode.DISCARD, ExitCode.NONE, ExitCode.INCONCLUSIVE, ExitCode.INTERRUPTED)
+        self._write(before)
+        self._write(
+            name, bold=True, green=report.verdict.kept, yellow=undecided, red=not (report.verdict.kept or undecided)
+        )
+        self._write(after)
+
+    def _tell_github(self, report: Report) -> None:
+        """In a workflow of GitHub Actions: an annotation, and the step's summary where there is one."""
+        from pytest_lance_ar import github
+
+        if github.is_here():
+            self._write(github.annotation(report, os.environ.get("GITHUB_WORKSPACE", "")))
+        path = os.environ.get("GITHUB_STEP_SUMMARY")
+        if path:
+            try:
+                github.write_summary(report, Path(path))
+            except OSError as error:
+                self._write(f"lance-ar: the step's summary cannot be written: {error}\n")
 
     def _end_workers(self) -> None:
         """xdist's workers live until the session ends; while they do, they take time from the core we measure on."""
@@ -460,22 +487,32 @@ class SelftestSession(Controller):
 
 
 class LineProgress:
-    """Progress in the terminal: one line, rewritten, where there is a terminal; else a line for what lasts."""
+    """Progress in the terminal: one line, rewritten, where there is a terminal; else a line for what lasts.
+
+    Under -q a file gets none, and under -qq a terminal neither.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if self._reporter is not None and self._reporter.verbosity < (-1 if self._reporter.isatty else 0):
+            self._reporter = None
         self._rewrites = self._reporter is not None and self._reporter.isatty
-        if self._reporter is not None and self._reporter._tw.width_of_current_line:
-            self._reporter.write_line("")  # pytest leaves its last line of dots open
+        if self._reporter is not None:
+            self._reporter.ensure_newline()  # pytest leaves its last line of dots open
 
     def __call__(self, text: str, passing: bool = False, /) -> None:
-        if self._reporter is None:
-            return
         if self._rewrites:
-            self._reporter.rewrite(f"lance-ar: {text}", erase=True)
-        elif not passing:
+            self._rewrite(f"lance-ar: {text}")
+        elif self._reporter is not None and not passing:
             self._reporter.write_line(f"lance-ar: {text}")
+            self._reporter.flush()
 
     def end(self) -> None:
-        if self._reporter is not None and self._rewrites:
-            self._reporter.rewrite("", erase=True)
+        if self._rewrites:
+            self._rewrite("")
+
+    def _rewrite(self, text: str) -> None:
+        assert self._reporter is not None
+        # A line that wraps could not be rewritten.
+        self._reporter.rewrite(text[: max(0, self._reporter._tw.fullwidth - 1)], erase=True)
+        self._reporter.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -73,6 +74,9 @@ class Report:
             "noise_floor_pct": None,
             "pack_seconds": None,
             "peak_mem_mb": None,
+            "rounds": None,
+            "timed_queries": None,
+            "transport_ns": None,
             "total_seconds": evidence.total_seconds,
             "phases": evidence.phases,
             "examples": evidence.correctness.examples,
@@ -198,13 +202,31 @@ class Report:
 def header(trial: Trial) -> list[str]:
     """What a run was made with, for the head of the terminal's output."""
     lacks = platform.lacking()
-    core = "not pinned" if trial.core is None else f"core {trial.core}"
-    return [
-        f"lance-ar: {trial.candidate.name} {trial.candidate.sha256[:12]} "
-        f"against {trial.incumbent_origin or 'nothing yet'}",
-        f"lance-ar: seed {trial.seed}, budget {trial.options.budget:g} s, {core} of {platform.cpu_name()}, "
-        f"numba {version('numba')}, numpy {version('numpy')}" + (f", without {', '.join(lacks)}" if lacks else ""),
+    core = "not pinned" if trial.core is None else f"pinned to core {trial.core}"
+    against = "nothing yet: a correct kernel becomes the baseline"
+    if trial.incumbent is not None:
+        kept = _age(trial.incumbent_timestamp, trial.timestamp)
+        origin = f"the incumbent, kept {kept}" if kept else trial.incumbent_origin
+        against = f"{trial.incumbent.sha256[:12]}, {origin}"
+    lines = [
+        f"{trial.candidate.name} {trial.candidate.sha256[:12]}, target {trial.target.name}",
+        f"against {against}",
+        f"seed {trial.seed}, budget {trial.options.budget:g} s, numba {version('numba')}, numpy {version('numpy')}",
+        f"{platform.cpu_name()}, {core}" + (f"; this platform has no {', no '.join(lacks)}" if lacks else ""),
     ]
+    return [f"lance-ar: {one_line(line)}" for line in lines]
+
+
+def _age(then: str, now: str) -> str:
+    """How long ago, in the largest unit that has passed; "" where it is not known."""
+    try:
+        seconds = (datetime.fromisoformat(now[:19]) - datetime.fromisoformat(then[:19])).total_seconds()
+    except ValueError:
+        return ""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return "just now"
 
 
 def _line(key: str, value: object) -> str:

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands
 
 EPILOG = """\
-Speed-ups are relative to the first correct kernel. A rank such as 2-3 is what the 95% intervals of a kernel's
-differences from the others leave open: kernels that share a rank were not told apart.
+Speed-ups are relative to the first correct kernel. A rank such as 2-3 is what
+the 95% intervals of a kernel's differences from the others leave open: kernels
+that share a rank were not told apart.
 
-On several hosts: `rank FILE... --tx ssh=user@one --tx ssh=user@two//python=python3.12`, pytest-xdist's own gateway
-specifications. The kernels travel with the work, and this package is copied to each host; what must be there is Python
-with numpy, numba, hypothesis, pytest and pytest-xdist. Only correctness is spread: all duels are fought on this host.
+On several hosts: `rank FILE... --tx ssh=user@one --tx ssh=user@two`, which are
+pytest-xdist's own gateway specifications. The kernels travel with the work, and
+this package is copied to each host; what must be there is Python with numpy,
+numba, hypothesis, pytest and pytest-xdist. Only correctness is spread: all
+duels are fought on this host.
 
-Exit status: 0 when at least one kernel is correct and ranked, 2 when none is, 4 for a usage error, 70 when the
-examination broke, 130 when interrupted.
+Exit status: 0 when at least one kernel is correct and ranked, 2 when none is,
+4 for a usage error, 70 when the examination broke, 130 when interrupted.
 """
 
 
