@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Generator, Iterable
 from dataclasses import replace
@@ -178,6 +179,8 @@ def _open_worker(config: pytest.Config, worker_input: dict[str, Any]) -> SuiteHo
 class SuiteHooks:
     """Runs the shipped suite. An xdist worker needs no more; in the controlling process `GateSession` adds the rest."""
 
+    _hypothesis_home: tempfile.TemporaryDirectory[str] | None = None
+
     def __init__(self, config: pytest.Config, brief: Brief) -> None:
         from pytest_lance_ar.suite import BRIEF
         from pytest_lance_ar.targets.registry import target_of
@@ -205,7 +208,11 @@ class SuiteHooks:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         import hypothesis
+        from hypothesis.configuration import set_hypothesis_home_dir
 
+        # What Hypothesis caches is of no use to the next trial: it would only litter the user's directory.
+        self._hypothesis_home = tempfile.TemporaryDirectory(prefix="lance-ar-", ignore_cleanup_errors=True)
+        set_hypothesis_home_dir(self._hypothesis_home.name)
         seen = set()
         for item in items:
             if not isinstance(item, pytest.Function) or item.obj in seen:
@@ -223,6 +230,10 @@ class SuiteHooks:
                 print_blob=False,
                 suppress_health_check=list(hypothesis.HealthCheck),
             )(test)
+
+    def pytest_unconfigure(self) -> None:
+        if self._hypothesis_home is not None:
+            self._hypothesis_home.cleanup()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -288,6 +299,7 @@ class Controller(SuiteHooks):
         self.gate.broke(f"internal error: {excinfo.exconly()}")
 
     def pytest_unconfigure(self) -> None:
+        super().pytest_unconfigure()
         self.gate.close()
 
     def exit_code(self, pytest_status: int | None) -> int:

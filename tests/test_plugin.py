@@ -3,11 +3,15 @@ here, as the hooks allow; `test_for_real.py` has the real one."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -350,7 +354,7 @@ def test_an_incumbent_from_git(project: pytest.Pytester, monkeypatch: pytest.Mon
     edit(project, kernels.PURE_PYTHON + "# edited\n")
     result = gate(project, "--lance-ar-against", "HEAD")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["lance-ar: kernel/pq_l2.py * against HEAD:kernel/pq_l2.py"])
+    result.stdout.fnmatch_lines(["lance-ar: against *, HEAD:kernel/pq_l2.py"])
 
 
 def test_junit_has_the_facts(project: pytest.Pytester) -> None:
@@ -369,7 +373,7 @@ def test_ini_twins(project: pytest.Pytester) -> None:
     project.mkdir("sub")
     result = project.run(sys.executable, "-m", "pytest", "--lance-ar", "--rootdir", str(project.path), "sub")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["lance-ar: other.py *", "lance-ar: seed 77, *"])
+    result.stdout.fnmatch_lines(["lance-ar: other.py *", "lance-ar: against *", "lance-ar: seed 77, *"])
     assert project.path.joinpath("deep/state/results.tsv").exists()
 
 
@@ -419,3 +423,184 @@ def test_the_options_are_explained(pytester: pytest.Pytester) -> None:
 
 def test_fixtures_of_the_suite_are_not_seen_elsewhere(project: pytest.Pytester) -> None:
     assert "examiner" not in project.runpytest_subprocess("--fixtures").stdout.str()
+
+
+def test_the_help_reads_well(pytester: pytest.Pytester) -> None:
+    lines = pytester.runpytest_subprocess("--help").outlines
+    group = lines[lines.index("experiment gate for PQ kernels (--lance-ar):") + 1 :]
+    group = group[: group.index("")]
+    assert max(map(len, group)) <= 80
+    options = [line.split("=")[0].split()[0] for line in group if line.startswith("  --")]
+    assert options[:3] == ["--lance-ar", "--lance-ar-kernel", "--lance-ar-note"]
+    assert len(options) == len(set(options)) == 12
+
+
+def test_in_a_workflow_the_verdict_is_annotated_and_summarized(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(project.path.parent))
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    edit(project, kernels.with_table("out[:] = 0"))
+    result = gate(project, "--lance-ar-against", "kernel/pq_l2.py")
+    assert result.ret == 2
+    commands = [line for line in result.outlines if line.startswith("::")]
+    name = f"{project.path.name}/kernel/pq_l2.py"
+    assert [command.partition(",title")[0] for command in commands] == [f"::error file={name},line=9"]
+    assert result.outlines.index(commands[0]) < result.outlines.index("---")
+    assert summary.read_text().startswith("### `kernel/pq_l2.py`: incorrect\n")
+
+
+def test_a_summary_that_cannot_be_written_changes_no_verdict(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path))
+    edit(project, "class PqKernel: pass\nx = (\n")
+    result = gate(project)
+    assert result.ret == 2
+    assert "lance-ar: the step's summary cannot be written: " in result.stdout.str()
+    assert "::error" not in result.stdout.str()
+    assert result.outlines[-1].startswith("total_seconds:")
+
+
+@pytest.mark.parametrize(
+    ("flag", "colours"), [("--color=yes", True), ("--color=no", False), ("--color=auto", False)], ids=str
+)
+def test_only_the_verdict_of_the_block_has_a_colour_and_only_where_pytest_has(
+    project: pytest.Pytester, flag: str, colours: bool
+) -> None:
+    edit(project, "class PqKernel: pass\nx = (\n")
+    text = gate(project, flag).stdout.str()
+    last = text[text.index("---\nverdict:") :]
+    assert ("\x1b[31mincorrect\x1b[0m\n" in last) is colours
+    assert last.count("\x1b") == (3 if colours else 0)  # bold, red, and back
+
+
+def test_quiet_in_a_file_is_the_report_alone(project: pytest.Pytester) -> None:
+    def progress(*arguments: str) -> int:
+        return sum(line.startswith("lance-ar:") for line in gate(project, *arguments).outlines)
+
+    assert progress() == 5  # the header and one line of progress
+    assert progress("-q") == 0
+
+
+def test_without_a_terminal_reporter_the_report_is_printed_all_the_same(project: pytest.Pytester) -> None:
+    result = gate(project, "-p", "no:terminal")
+    assert result.ret == 0
+    assert result.outlines[0] == "---"
+    assert block(result)["verdict"] == "baseline"
+
+
+def in_a_terminal(project: pytest.Pytester, *arguments: str, columns: int = 80) -> str:
+    """What a run writes to a terminal of that width, as bytes arrive."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "--lance-ar", *arguments],
+        cwd=project.path,
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"},
+    )
+    os.close(slave)
+    output = b""
+    with contextlib.suppress(OSError):  # the end of a terminal is an error on Linux
+        while part := os.read(master, 65536):
+            output += part
+    os.close(master)
+    process.wait()
+    return output.decode()
+
+
+def test_on_a_terminal_progress_is_one_line_that_never_wraps(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        MEASURE.replace(
+            'progress("measuring, as it were")',
+            "[progress(f'{n} of many words, and then some more of them, so that no line can hold them', True) "
+            "for n in range(3)]",
+        )
+    )
+    text = in_a_terminal(project, columns=60)
+    shown = [part.rstrip() for part in text.split("\r") if part.startswith("lance-ar: ") and " of many" in part]
+    assert [line[10] for line in shown] == ["0", "1", "2"]
+    assert {len(line) for line in shown} == {59}
+    assert "\x1b[3" not in text, "NO_COLOR"
+
+
+def test_from_a_subdirectory_it_is_the_same_project(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = project.mkdir("below")
+    edit(project, "class PqKernel: pass\nx = (\n")
+    monkeypatch.chdir(below)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-json", "report.json"],
+        cwd=below,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert rows(project)[0]["verdict"] == "incorrect"
+    assert [path.name for path in below.iterdir()] == ["report.json"], "typed paths are relative to where one is"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write to read-only directories")
+def test_a_read_only_checkout_with_the_state_elsewhere(
+    project: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = tmp_path_factory.mktemp("state")
+    project.path.chmod(0o555)
+    try:
+        assert gate(project).ret == 4
+        assert gate(project, "--lance-ar-state", str(state)).ret == 0
+    finally:
+        project.path.chmod(0o755)
+    assert {"incumbent.json", "results.tsv"} <= {path.name for path in state.iterdir()}
+
+
+def git(directory: Path, *words: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=no"]
+    subprocess.run(["git", *identity, *words], cwd=directory, check=True, capture_output=True)
+
+
+def test_a_pull_request_as_a_workflow_checks_it_out(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A detached merge commit in a clone of depth 2: HEAD^1 is the branch that it is merged into, and all there is."""
+    origin = project.path
+    git(origin, "init", "-q")
+    git(origin, "add", "conftest.py", "tox.ini")
+    git(origin, "commit", "-qm", "no kernel yet")
+    git(origin, "add", "kernel")
+    git(origin, "commit", "-qm", "a kernel")
+    git(origin, "checkout", "-qb", "change")
+    edit(project, kernels.PURE_PYTHON + "# changed\n")
+    git(origin, "commit", "-qam", "a change")
+    git(origin, "checkout", "-q", "--detach", "main")
+    git(origin, "merge", "-q", "--no-ff", "-m", "merge", "change")
+    git(origin, "update-ref", "refs/pull/1/merge", "HEAD")
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "init", "-q")
+    git(clone, "fetch", "-q", "--depth=2", f"file://{origin}", "refs/pull/1/merge")
+    git(clone, "checkout", "-q", "--detach", "FETCH_HEAD")
+    monkeypatch.setenv("RATIO", "0.9")
+
+    def judged(against: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-against", against],
+            cwd=clone,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    status, output = judged("HEAD^1")
+    assert status == 0, output
+    assert not clone.joinpath("results.tsv").exists()
+    assert judged("main")[0] == 4
+    assert "this clone is shallow, so fetch it first" in judged("main")[1]
+    git(clone, "fetch", "-q", "--unshallow", f"file://{origin}")
+    status, output = judged("HEAD^1~1")
+    assert status == 4, "that commit has no kernel"
+    assert "neither a kernel file nor a git commit, branch or tag that has kernel/pq_l2.py\n" in output

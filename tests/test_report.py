@@ -6,6 +6,8 @@ import json
 import math
 import re
 from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_lance_ar import __version__, ledger
+from pytest_lance_ar import report as report_module
 from pytest_lance_ar.evidence import ComboFigures, Evidence, Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.report import SCHEMA_VERSION, Report, header
 from pytest_lance_ar.trial import Trial
-from pytest_lance_ar.verdict import decide
+from pytest_lance_ar.verdict import ExitCode, decide
 from tests.builders import (
     CANDIDATE,
     INCUMBENT,
@@ -365,18 +368,63 @@ def test_the_properties_are_the_scalar_facts(kind: str) -> None:
 def test_the_header_says_what_the_run_was_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_lance_ar.host.platform.cpu_name", lambda: "a CPU")
     monkeypatch.setattr("pytest_lance_ar.host.platform.lacking", lambda: ["core pinning", "Landlock"])
-    first, second = header(trial_of(budget=90.0))
-    assert first == (
-        f"lance-ar: kernel/pq_l2.py {CANDIDATE.sha256[:12]} against incumbent 0123456789ab, kept 2026-01-01T00:00:00Z "
-        "at abc1234"
+    candidate, incumbent, conditions, machine = header(trial_of(budget=90.0))
+    assert candidate == f"lance-ar: kernel/pq_l2.py {CANDIDATE.sha256[:12]}, target pq_l2"
+    assert incumbent.startswith(f"lance-ar: against {INCUMBENT.sha256[:12]}, incumbent 0123456789ab, kept 2026-01-01")
+    assert conditions == (
+        f"lance-ar: seed 7, budget 90 s, numba {metadata.version('numba')}, numpy {metadata.version('numpy')}"
     )
-    assert second.startswith("lance-ar: seed 7, budget 90 s, core 1 of a CPU, numba ")
-    assert second.endswith(", without core pinning, Landlock")
+    assert machine == "lance-ar: a CPU, pinned to core 1; this platform has no core pinning, no Landlock"
 
 
 def test_the_header_of_a_first_run_on_a_platform_that_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_lance_ar.host.platform.lacking", lambda: [])
-    first, second = header(replace(trial_of(incumbent=None), core=None))
-    assert first.endswith(" against nothing yet")
-    assert ", not pinned of " in second
-    assert "without" not in second
+    _, incumbent, _, machine = header(replace(trial_of(incumbent=None), core=None))
+    assert incumbent == "lance-ar: against nothing yet: a correct kernel becomes the baseline"
+    assert machine.endswith(", not pinned")
+
+
+@pytest.mark.parametrize(
+    ("kept", "age"),
+    [
+        ("2026-02-03T04:05:06Z", "just now"),
+        ("2026-02-03T04:03:07Z", "just now"),
+        ("2026-02-03T04:03:06Z", "2 minutes ago"),
+        ("2026-02-03T02:06:06Z", "119 minutes ago"),
+        ("2026-02-02T04:05:06Z", "24 hours ago"),
+        ("2026-01-20T04:05:06Z", "14 days ago"),
+        ("2026-02-03T05:00:00Z", "just now"),  # a clock that was set back
+    ],
+)
+def test_the_header_tells_the_incumbents_age(kept: str, age: str) -> None:
+    trial = replace(trial_of(), incumbent_timestamp=kept)
+    assert header(trial)[1] == f"lance-ar: against {INCUMBENT.sha256[:12]}, the incumbent, kept {age}"
+
+
+def test_a_usual_header_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pytest_lance_ar.host.platform.cpu_name", lambda: "Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz"
+    )
+    monkeypatch.setattr("pytest_lance_ar.host.platform.lacking", lambda: [])
+    trial = replace(trial_of(seed=2**32 - 1), incumbent_timestamp="2026-01-20T04:05:06Z")
+    assert max(map(len, header(trial))) <= 80
+
+
+SCHEMA = json.loads(Path(report_module.__file__).with_name("report.schema.json").read_text())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_json_is_what_the_schema_says(kind: str) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="an extra of development")
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(every_kind()[kind].as_json()))
+
+
+def test_the_schema_describes_every_key_and_no_other() -> None:
+    facts = keep().as_dict()
+    assert list(SCHEMA["properties"]) == list(facts) == SCHEMA["required"]
+    assert all(key["description"] for key in SCHEMA["properties"].values())
+    assert list(SCHEMA["$defs"]["combo"]["properties"]) == list(facts["per_combo"][0])
+    assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+    codes = SCHEMA["properties"]["exit_code"]["enum"]
+    assert codes == [int(code) for code in ExitCode]
