@@ -30,7 +30,7 @@ from pytest_lance_ar.text import one_line
 SCHEMA_VERSION: Final = 1
 PACKAGE: Final = Path(__file__).parent
 
-Duel = Callable[[Kernel, Kernel, int], SpeedEvidence]
+Duel = Callable[[Kernel, Kernel], SpeedEvidence]
 
 
 class ExaminationBroke(Exception):
@@ -181,7 +181,7 @@ def judge(order: Order, findings: Sequence[Finding], duel_of: Duel, progress: Pr
             ours, theirs = order.kernels[first], order.kernels[second]
             progress(f"duel {number} of {len(pairs)}: {ours.name} against {theirs.name}")
             try:
-                duels[first, second] = duel_of(ours, theirs, len(duels))
+                duels[first, second] = duel_of(ours, theirs)
             except IncumbentFailed as error:
                 return Loser(second, str(error.failure), error.failure.hint)
             except KernelFault as fault:
@@ -201,7 +201,7 @@ def judge(order: Order, findings: Sequence[Finding], duel_of: Duel, progress: Pr
         kernel = order.kernels[standing[0]]
         progress(f"{kernel.name} alone")
         try:
-            duels = {(standing[0], standing[0]): duel_of(kernel, kernel, 0)}
+            duels = {(standing[0], standing[0]): duel_of(kernel, kernel)}
         except (KernelFault, IncumbentFailed) as error:
             losers.append(Loser(standing.pop(), str(error.failure), error.failure.hint))
     times = {
@@ -227,7 +227,7 @@ def _pairings(duels: Mapping[tuple[int, int], SpeedEvidence]) -> list[Pairing]:
 
 def _fights_itself(kernel: Kernel, duel_of: Duel) -> bool:
     try:
-        duel_of(kernel, kernel, 0)
+        duel_of(kernel, kernel)
     except (KernelFault, IncumbentFailed):
         return False
     return True
@@ -237,13 +237,12 @@ def real_duel(order: Order) -> Duel:
     """The gate's own duel, of fixed length: nothing is decided by it, so it has no reason to end early."""
     core = platform.timing_core()
 
-    def fight(first: Kernel, second: Kernel, number: int) -> SpeedEvidence:
+    def fight(first: Kernel, second: Kernel) -> SpeedEvidence:
         deadline = Deadline.after(order.budget)
         preparation = Preparation(
             target_of(first.source),
             first,
             second,
-            seed=order.seed + number,
             queries=QUERIES,
             core=core,
             deadline=deadline,

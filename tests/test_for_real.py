@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -137,3 +138,39 @@ def test_the_project_as_a_stranger_finds_it(tmp_path: Path) -> None:
     done = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict:               baseline" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_project_of_another_with_the_package_installed(tmp_path: Path) -> None:
+    """Not editable, and a kernel of the project's own: all that the gate needs is in the package."""
+    site, project = tmp_path / "site", tmp_path / "project"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"--target={site}", str(ROOT)]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    project.mkdir()
+    project.joinpath("pyproject.toml").write_text('[tool.pytest.ini_options]\nlance_ar_kernel = "kernel.py"\n')
+    project.joinpath("kernel.py").write_text(kernels.SHIPPED)
+    command = [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-json=report.json"]
+    done = subprocess.run(
+        command,
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(project.joinpath("report.json").read_text())
+    assert report["verdict"] == "baseline"
+    assert report["kernel"] == "kernel.py"
+    assert (
+        str(site)
+        in subprocess.run(
+            [sys.executable, "-c", "import pytest_lance_ar; print(pytest_lance_ar.__file__)"],
+            env={**os.environ, "PYTHONPATH": str(site)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    assert site.joinpath("pytest_lance_ar/report.schema.json").exists()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.host.parent import HostError
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.options import DEFAULT_BUDGET, MAX_RTOL, MAX_SEED
 from pytest_lance_ar.population import Order
@@ -48,7 +49,9 @@ def add_to(commands: Commands) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("-n", dest="workers", metavar="N", help="spread correctness over N processes, as pytest -n does")
     where.add_argument("--tx", action="append", default=[], metavar="SPEC", help="... over these xdist gateways")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of all data (default: a fresh one)")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the correctness suite's data (default: a fresh one)"
+    )
     parser.add_argument("--rtol", type=float, default=0.0, metavar="R", help="as --lance-ar-rtol")
     parser.add_argument(
         "--budget",
@@ -72,7 +75,11 @@ def run(options: argparse.Namespace) -> int:
     except ExaminationBroke as error:
         print(f"rank: {error}", file=sys.stderr)
         return ExitCode.INTERNAL
-    standings = judge(order, findings, real_duel(order), _progress)
+    try:
+        standings = judge(order, findings, real_duel(order), _progress)
+    except HostError as error:
+        print(f"rank: {error}", file=sys.stderr)
+        return ExitCode.INTERNAL
     print(standings.as_text(), end="")
     if options.json is not None:
         try:
