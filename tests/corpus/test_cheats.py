@@ -1,0 +1,61 @@
+"""The exploit corpus: no cheat is kept, none leaves a trace, and each is told in one sentence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_lance_ar.correctness import ExaminationFailed, Examiner
+from pytest_lance_ar.host.parent import Deadline
+from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.target import SPEED_VECTORS, TARGET
+from tests.corpus.arena import Arena
+from tests.corpus.cheats import GROUPS
+from tests.corpus.cheats.cheat import Cheat
+from tests.corpus.judge import judge
+
+CHEATS = {f"{group}: {cheat.name}": cheat for group, cheats in GROUPS.items() for cheat in cheats}
+CHEAP = (
+    "verdict: driver_says_done",
+    "verdict: expectation_replaced",
+    "verdict: forged_sentence",
+    "clock: looks_like_an_array",
+    "replay: by_shape",
+    "memory: zeroes_its_codes",
+    "two faces: lossy_when_timed",
+    "sabotage: takes_every_descriptor",
+    "numba: numba_replaced",
+    "contract: class_reassigned",
+)
+"""One or two of a group: those that need no more than an examination, and no wall."""
+
+
+def examine_all(examiner: Examiner, cases: list[DrawnCase]) -> None:
+    for case in cases:
+        examiner.examine(case)
+
+
+@pytest.mark.parametrize("cheat", [CHEATS[name] for name in CHEAP], ids=CHEAP)
+def test_a_cheat_fails_its_examination(cheat: Cheat) -> None:
+    """Two cases in one process: small, then of the size that is timed."""
+    cases = [
+        DrawnCase(PqShape(32, 8, 256), "gaussian", seed=seed, n=n, k=10)
+        for seed, n in enumerate((40, 40, SPEED_VECTORS))
+    ]
+    kernel = Kernel("cheat.py", cheat.kernel.encode())
+    with Examiner(kernel, TARGET, deadline=Deadline.after(100)) as examiner:
+        with pytest.raises(ExaminationFailed) as failed:
+            examine_all(examiner, cases)
+    assert failed.value.failure.sentence.isprintable()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the supervisor and most cheats need /proc")
+@pytest.mark.parametrize("cheat", CHEATS.values(), ids=CHEATS)
+def test_a_cheat_is_not_kept(arena: Arena, tmp_path: Path, cheat: Cheat) -> None:
+    outcome, wrong = judge(arena, tmp_path / "arena", cheat)
+    assert not wrong, f"{wrong}\n{outcome.sentence}\n{outcome.output}"
