@@ -1,12 +1,14 @@
 """The table: cheat, verdict, seconds, and what should not have happened.
 
-    python -m tests.corpus [WORD ...]
+    python -m tests.corpus [--arena DIR] [WORD ...]
 
-Runs those cheats, and honest kernels, whose name or group holds one of the words; all without one.
+Runs those cheats, and honest kernels, whose name or group holds one of the words; all without one. DIR keeps the
+prepared project for the next time.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -17,24 +19,25 @@ from tests.corpus.cheats import GROUPS
 from tests.corpus.judge import judge
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], place: Path | None) -> int:
     def wanted(name: str) -> bool:
         return not words or any(word in name for word in words)
 
     failures = 0
     with tempfile.TemporaryDirectory() as directory:
-        prepared = Arena.prepared(Path(directory) / "prepared")
+        home = place or Path(directory) / "prepared"
+        prepared = Arena(home) if home.exists() else Arena.prepared(home)
         cheats = [(f"{group}: {cheat.name}", cheat) for group, group_cheats in GROUPS.items() for cheat in group_cheats]
         for name, cheat in cheats:
             if wanted(name):
-                with tempfile.TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) as place:
-                    outcome, wrong = judge(prepared, Path(place) / "arena", cheat)
+                with tempfile.TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) as copy:
+                    outcome, wrong = judge(prepared, Path(copy) / "arena", cheat)
                 row(name, outcome.status, outcome.verdict, outcome.seconds, "; ".join(wrong) or outcome.sentence)
                 failures += bool(wrong)
         for name, source in honest.KERNELS.items():
             if wanted(f"honest: {name}"):
-                with tempfile.TemporaryDirectory(dir=directory) as place:
-                    arena = prepared.copy(Path(place) / "arena")
+                with tempfile.TemporaryDirectory(dir=directory) as copy:
+                    arena = prepared.copy(Path(copy) / "arena")
                     arena.kernel.write_text(source)
                     outcome = arena.run("--lance-ar-phase=correctness")
                 row(f"honest: {name}", outcome.status, str(outcome.report["correctness"]), outcome.seconds, "")
@@ -47,4 +50,8 @@ def row(name: str, status: int | None, verdict: str, seconds: float, note: str) 
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(sys.argv[1:]), 1))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--arena", type=Path)
+    given = parser.parse_args()
+    sys.exit(min(main(given.words, given.arena), 1))

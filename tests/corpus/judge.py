@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.corpus.arena import Arena, Outcome
-from tests.corpus.cheats.cheat import Cheat
+from tests.corpus.cheats.cheat import CORRECTNESS, Cheat
 
 WORDS = {1: "discard", 2: "incorrect", 3: "timeout", 10: "tampered", 11: "inconclusive"}
 
@@ -30,7 +30,7 @@ def complaints(cheat: Cheat, outcome: Outcome) -> list[str]:
         found.append(f"ended with {outcome.status}")
     if outcome.status in WORDS and outcome.verdict != WORDS[outcome.status]:
         found.append(f"verdict {outcome.verdict!r} with status {outcome.status}")
-    expected_rows = () if cheat.incumbent else (outcome.verdict,)
+    expected_rows = () if cheat.incumbent or cheat.arguments == CORRECTNESS else (outcome.verdict,)
     if outcome.rows != expected_rows:
         found.append(f"rows {outcome.rows} in the ledger")
     if not outcome.ledger_kept:

@@ -47,9 +47,9 @@ def test_a_cheat_fails_its_examination(cheat: Cheat) -> None:
         for seed, n in enumerate((40, 40, SPEED_VECTORS))
     ]
     kernel = Kernel("cheat.py", cheat.kernel.encode())
-    with Examiner(kernel, TARGET, deadline=Deadline.after(100)) as examiner:
-        with pytest.raises(ExaminationFailed) as failed:
-            examine_all(examiner, cases)
+    deadline = Deadline.after(100)
+    with Examiner(kernel, TARGET, deadline=deadline) as examiner, pytest.raises(ExaminationFailed) as failed:
+        examine_all(examiner, cases)
     assert failed.value.failure.sentence.isprintable()
 
 

@@ -49,6 +49,9 @@ TIMEOUT: Final = 3
 TAMPERED: Final = 10
 INCONCLUSIVE: Final = 11
 
+CORRECTNESS: Final = ("--lance-ar-phase=correctness",)
+"""For what the suite must find out: nothing is prepared to be timed, and no row is written."""
+
 NOT_BETTER: Final = frozenset({DISCARD, INCONCLUSIVE, TAMPERED})
 """Its answers are right, and the attack must gain nothing."""
 
@@ -75,13 +78,13 @@ def around(base: str, text: str) -> str:
 
 
 def wrong(name: str, attacks: str, text: str, *ends: int, arguments: tuple[str, ...] = ()) -> Cheat:
-    """A kernel that answers zero, and does something about it."""
+    """A kernel that answers zero, and does something about it: a whole trial."""
     return Cheat(name, attacks, around(WRONG, text), frozenset(ends or (INCORRECT,)), arguments=arguments)
 
 
-def quick(name: str, attacks: str, text: str, *ends: int, arguments: tuple[str, ...] = ()) -> Cheat:
-    """A kernel that would be right if it did nothing else; it is found out before anything is timed."""
-    return Cheat(name, attacks, around(QUICK, text), frozenset(ends or (INCORRECT,)), arguments=arguments)
+def quick(name: str, attacks: str, text: str, *ends: int, base: str = QUICK) -> Cheat:
+    """A kernel that would be right if it did nothing else, and is found out by the suite."""
+    return Cheat(name, attacks, around(base, text), frozenset(ends or (INCORRECT,)), arguments=CORRECTNESS)
 
 
 def duel(name: str, attacks: str, text: str, *ends: int, arguments: tuple[str, ...] = (), incumbent: str = "") -> Cheat:

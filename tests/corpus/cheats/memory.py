@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import INCORRECT, NOT_BETTER, duel, quick, wrong
+from tests.corpus.cheats.cheat import INCORRECT, duel, quick, wrong
 
 CHEATS = (
     quick(
@@ -112,7 +112,7 @@ class PqKernel(Honest):
         return super().probe_top_k(table, codes, k)
 """,
         INCORRECT,
-        *NOT_BETTER,
+        5,
     ),
     wrong(
         "shrinks_the_shared_memory",
