@@ -1,9 +1,9 @@
 """The table: cheat, verdict, seconds, and what should not have happened.
 
-    python -m tests.corpus [--arena DIR] [WORD ...]
+    python -m tests.corpus [--arena DIR] [--suite] [WORD ...]
 
 Runs those cheats, and honest kernels, whose name or group holds one of the words; all without one. DIR keeps the
-prepared project for the next time.
+prepared project for the next time. --suite: only the cheats that the suite finds out.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 from tests.corpus import honest
 from tests.corpus.arena import Arena
 from tests.corpus.cheats import GROUPS
+from tests.corpus.cheats.cheat import CORRECTNESS
 from tests.corpus.judge import judge
 
 
-def main(words: list[str], place: Path | None) -> int:
+def main(words: list[str], place: Path | None, only_suite: bool) -> int:
     def wanted(name: str) -> bool:
         return not words or any(word in name for word in words)
 
@@ -29,7 +30,7 @@ def main(words: list[str], place: Path | None) -> int:
         prepared = Arena(home) if home.exists() else Arena.prepared(home)
         cheats = [(f"{group}: {cheat.name}", cheat) for group, group_cheats in GROUPS.items() for cheat in group_cheats]
         for name, cheat in cheats:
-            if wanted(name):
+            if wanted(name) and (cheat.arguments == CORRECTNESS or not only_suite):
                 with tempfile.TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) as copy:
                     outcome, wrong = judge(prepared, Path(copy) / "arena", cheat)
                 row(name, outcome.status, outcome.verdict, outcome.seconds, "; ".join(wrong) or outcome.sentence)
@@ -53,5 +54,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--arena", type=Path)
+    parser.add_argument("--suite", action="store_true")
     given = parser.parse_args()
-    sys.exit(min(main(given.words, given.arena), 1))
+    sys.exit(min(main(given.words, given.arena, given.suite), 1))

@@ -154,5 +154,5 @@ class Arena:
                 if path.is_dir() or (place == self.project and name.startswith(OF_THE_RUN)):
                     continue
                 content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
-                digests[f"{place.name}/{name}"] = hashlib.sha256(content).hexdigest()
+                digests[f"{place.name}/{name}"] = f"{hashlib.sha256(content).hexdigest()} {path.lstat().st_mode:o}"
         return digests

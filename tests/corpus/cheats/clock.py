@@ -192,7 +192,7 @@ class PqKernel(Honest):
         if not timed(codes):
             return super().probe_top_k(table, codes, k)
         if self.box is None:
-            os.sched_setaffinity(0, everywhere)
+            attempt(lambda: os.sched_setaffinity(0, everywhere))
             self.box, self.distances = np.zeros(3, np.int64), np.zeros(codes.shape[1], np.float32)
             threading = module("threading")
             arguments = self.box, table, codes, self.distances, codes.shape[1] // 2
@@ -252,7 +252,7 @@ class PqKernel(Honest):
             return super().probe_top_k(table, codes, k)
         if self.box is None:
             answer = super().probe_top_k(table, codes, k)
-            os.sched_setaffinity(0, everywhere)
+            attempt(lambda: os.sched_setaffinity(0, everywhere))
             self.box, self.table = np.zeros(2, np.int64), np.empty_like(table)
             self.distances = np.zeros(codes.shape[1], np.float32)
             arguments = self.query, self.codebook, self.table, codes, self.distances, self.box
@@ -277,10 +277,7 @@ for act in (
     lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50)),
     lambda: os.setpriority(os.PRIO_PROCESS, 0, -20),
 ):
-    try:
-        act()
-    except OSError:
-        pass
+    attempt(act)
 """,
     ),
     duel(

@@ -135,10 +135,11 @@ class PqKernel(Honest):
         return codes
     def probe_top_k(self, table, codes, k):
         for segment in self.kept:
-            try:
-                os.ftruncate(segment, 0)
-            except OSError:
-                pass
+            attempt(lambda: os.ftruncate(segment, 0))
+        if self.kept:
+            # Says it is done, and touches nothing of it any more.
+            os.write(descriptors()[1], bytes(1))
+            sys.modules["time"].sleep(5)
         return super().probe_top_k(table, codes, k)
 """,
     ),

@@ -125,10 +125,7 @@ def stream(state, junk):
             return
 
 def burn():
-    try:
-        os.sched_setaffinity(0, everywhere)
-    except OSError:
-        pass
+    attempt(lambda: os.sched_setaffinity(0, everywhere))
     end = time.monotonic() + 60
     while time.monotonic() < end:
         if state[0] == 0:
@@ -149,10 +146,7 @@ class PqKernel(Honest):
     def probe_top_k(self, table, codes, k):
         if timed(codes):
             for sibling in siblings():
-                try:
-                    os.kill(sibling, 19)
-                except OSError:
-                    pass
+                attempt(lambda: os.kill(sibling, 19))
         return super().probe_top_k(table, codes, k)
 """,
     ),
@@ -165,10 +159,7 @@ class PqKernel(Honest):
     def probe_top_k(self, table, codes, k):
         if timed(codes):
             for sibling in siblings():
-                try:
-                    os.kill(sibling, 9)
-                except OSError:
-                    pass
+                attempt(lambda: os.kill(sibling, 9))
         return super().probe_top_k(table, codes, k)
 """,
     ),
@@ -185,12 +176,46 @@ class PqKernel(Honest):
                     lambda: os.setpriority(os.PRIO_PROCESS, sibling, 19),
                     lambda: os.sched_setscheduler(sibling, os.SCHED_IDLE, os.sched_param(0)),
                     lambda: os.sched_setaffinity(sibling, [0]),
-                    lambda: module("resource").prlimit(sibling, 9, (1, 1)),
                 ):
-                    try:
-                        act()
-                    except OSError:
-                        pass
+                    attempt(act)
+        return super().probe_top_k(table, codes, k)
+""",
+    ),
+    duel(
+        "limits_its_rivals",
+        "sets the limits of every other process of the gate's, and the gate's own, to nothing",
+        _SIBLINGS
+        + """
+resource = module("resource")
+
+class PqKernel(Honest):
+    def probe_top_k(self, table, codes, k):
+        if timed(codes):
+            for other in [*siblings(), os.getppid()]:
+                for limit in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU):
+                    attempt(lambda: resource.prlimit(other, limit, (0, 0)))
+        return super().probe_top_k(table, codes, k)
+""",
+    ),
+    duel(
+        "has_the_system_signal_its_rivals",
+        "makes every other process of the gate's the owner of a pipe that signals with SIGKILL",
+        _SIBLINGS
+        + """
+fcntl = module("fcntl")
+
+def shoot(other):
+    reader, writer = os.pipe()
+    fcntl.fcntl(reader, fcntl.F_SETOWN, other)
+    fcntl.fcntl(reader, 10, 9)  # F_SETSIG
+    fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
+    os.write(writer, b"x")
+
+class PqKernel(Honest):
+    def probe_top_k(self, table, codes, k):
+        if timed(codes):
+            for other in [*siblings(), os.getppid()]:
+                attempt(lambda: shoot(other))
         return super().probe_top_k(table, codes, k)
 """,
     ),
@@ -275,13 +300,13 @@ except OSError:
         "forks and starts threads until it may not",
         """
 time = sys.modules["time"]
-try:
+def fork():
     for _ in range(300):
         if os.fork() == 0:
             time.sleep(60)
             os._exit(0)
-except OSError:
-    pass
+
+attempt(fork)
 threading = module("threading")
 try:
     for _ in range(2000):

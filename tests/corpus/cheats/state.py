@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import Cheat, wrong
+from tests.corpus.cheats.cheat import CORRECTNESS, Cheat, wrong
 
 _TRY = """
-def attempt(act):
-    try:
-        act()
-    except OSError:
-        pass
-
 def write(path, text, mode="w"):
     def act():
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -21,8 +15,9 @@ def write(path, text, mode="w"):
 """
 
 
-def _writes(name: str, attacks: str, text: str) -> Cheat:
-    return wrong(name, attacks, _TRY + text.strip("\n"))
+def _writes(name: str, attacks: str, text: str, *, whole: bool = False) -> Cheat:
+    """whole: a whole trial, with a row at its end."""
+    return wrong(name, attacks, _TRY + text.strip("\n"), arguments=() if whole else CORRECTNESS)
 
 
 CHEATS = (
@@ -30,6 +25,7 @@ CHEATS = (
         "adds_a_row",
         "appends a row of its own to the ledger",
         'write("@PROJECT@/results.tsv", "abc\\tnow\\tkeep\\tpass\\t1\\n", "a")',
+        whole=True,
     ),
     _writes(
         "rewrites_the_ledger",
@@ -68,6 +64,7 @@ def act():
         json.dump(state, file)
 attempt(act)
 """,
+        whole=True,
     ),
     _writes(
         "removes_the_state",
@@ -186,6 +183,9 @@ write("@OUTSIDE@/new", "here")
 attempt(lambda: os.symlink("@OUTSIDE@/canary", "@PROJECT@/link"))
 attempt(lambda: os.chmod("@OUTSIDE@/canary", 0o777))
 attempt(lambda: os.rename("@OUTSIDE@/canary", "@OUTSIDE@/gone"))
+attempt(lambda: os.utime("@OUTSIDE@/canary", (1, 1)))
+attempt(lambda: os.chmod("@PROJECT@/results.tsv", 0))
+attempt(lambda: os.chmod("@PROJECT@/.lance_ar", 0))
 """,
     ),
     _writes(

@@ -288,6 +288,7 @@ if os.fork() == 0:
         open("@PROJECT@/.lance_ar/incumbent.json", "w").close()
     os._exit(0)
 """,
+        arguments=(),
     ),
     wrong(
         "a_child_of_the_gates_own",
