@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats import clock, contract, memory, numba_caches, replay, sabotage, state, two_faces, verdict
+from tests.corpus.cheats import (
+    clock,
+    contract,
+    memory,
+    numba_caches,
+    replay,
+    sabotage,
+    state,
+    two_faces,
+    unstopped,
+    verdict,
+)
 
 GROUPS = {
     "verdict": verdict.CHEATS,
@@ -14,4 +25,5 @@ GROUPS = {
     "state": state.CHEATS,
     "numba": numba_caches.CHEATS,
     "contract": contract.CHEATS,
+    "unstopped": unstopped.CHEATS,
 }

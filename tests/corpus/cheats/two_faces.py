@@ -44,6 +44,27 @@ class PqKernel(Honest):
     )
 
 
+_WORSE = """
+def rank():
+    gate, found = os.getppid(), []
+    for entry in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{entry}/stat") as stat:
+                if int(stat.read().rpartition(")")[2].split()[1]) == gate:
+                    found.append(int(entry))
+        except (OSError, ValueError):
+            pass
+    return sorted(found).index(os.getpid())
+
+deposed = CONDITION
+
+class PqKernel(Honest):
+    def probe_top_k(self, table, codes, k):
+        if deposed:
+            super().probe_top_k(table, codes, k)
+        return super().probe_top_k(table, codes, k)
+"""
+
 CHEATS = (
     _two_faced("lossy_when_timed", "halves the work for the N and k that are timed", "timed(codes) and k == 10"),
     _two_faced(
@@ -190,5 +211,23 @@ class PqKernel(Honest):
             super().probe_top_k(table, codes, k)
         return super().probe_top_k(table, codes, k)
 """,
+    ),
+    duel(
+        "worse_by_its_file_name",
+        "slows down where its file is not called what a candidate's file is called",
+        """
+class PqKernel(Honest):
+    '''second edition'''
+""",
+        incumbent=_WORSE.replace("CONDITION", 'not __file__.endswith("pq_l2.py")'),
+    ),
+    duel(
+        "worse_by_its_rank",
+        "slows down where the process table says that its rival was started before it",
+        """
+class PqKernel(Honest):
+    '''second edition'''
+""",
+        incumbent=_WORSE.replace("CONDITION", "rank() % 2 == 1"),
     ),
 )

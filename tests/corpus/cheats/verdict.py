@@ -132,7 +132,7 @@ module("pytest_lance_ar.verdict").decide = lambda *_: None
         """
 channel = gates("Child")[0].channel
 wire = sys.modules["pytest_lance_ar.host.wire"]
-for _ in range(200):
+for _ in range(20):
     wire.send(channel, {})
 """,
     ),
@@ -225,10 +225,36 @@ class PqKernel(Honest):
         os.closerange(3, 200)
 """,
     ),
-    wrong("kills_the_gate", "kills the process that judges it", "os.kill(os.getppid(), 9)"),
-    wrong("terminates_the_gate", "asks the gate to end", "os.kill(os.getppid(), 15)"),
-    wrong("interrupts_the_gate", "sends the gate a Ctrl-C", "os.kill(os.getppid(), 2)"),
-    wrong("stops_the_gate", "stops the gate for ever", "os.kill(os.getppid(), 19)"),
+    wrong("kills_the_gate", "kills the process that judges it", "attempt(lambda: os.kill(os.getppid(), 9))"),
+    wrong("terminates_the_gate", "asks the gate to end", "attempt(lambda: os.kill(os.getppid(), 15))"),
+    wrong("interrupts_the_gate", "sends the gate a Ctrl-C", "attempt(lambda: os.kill(os.getppid(), 2))"),
+    wrong(
+        "has_the_system_kill_the_gate",
+        "makes the gate the owner of a pipe that signals with SIGKILL",
+        """
+fcntl = module("fcntl")
+
+def shoot():
+    reader, writer = os.pipe()
+    fcntl.fcntl(reader, fcntl.F_SETOWN, os.getppid())
+    fcntl.fcntl(reader, 10, 9)  # F_SETSIG
+    fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
+    os.write(writer, b"x")
+
+attempt(shoot)
+""",
+    ),
+    wrong(
+        "limits_the_gate",
+        "takes the gate's right to write files and to compute",
+        """
+resource = module("resource")
+for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU):
+    attempt(lambda: resource.prlimit(os.getppid(), limit, (0, 0)))
+""",
+        arguments=(),
+    ),
+    wrong("stops_the_gate", "stops the gate for ever", "attempt(lambda: os.kill(os.getppid(), 19))"),
     wrong("gate_exits_with_0", "traces the gate and has it call exit_group(0)", _INJECTED_EXIT),
     wrong(
         "gates_memory_overwritten",
