@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import INCORRECT, duel, quick
+from tests.corpus.cheats.cheat import INCORRECT, NOT_BETTER, duel, quick
 
 CHEATS = (
     duel(
@@ -204,6 +204,8 @@ class PqKernel(Honest):
         if self.box is not None:
             self.box[2] = 1
 """,
+        INCORRECT,
+        *NOT_BETTER,
     ),
     duel(
         "starts_before_the_clock",
