@@ -62,6 +62,30 @@ _REFUSED: Final[dict[str, tuple[int, int | None]]] = {
     "mq_open": (240, 180),
     "shmget": (29, 194),
     "shmat": (30, 196),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "io_setup": (206, 0),
+    # What Landlock lets pass: it guards the content of files, not their modes, owners, times and attributes.
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "setxattrat": (463, 463),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    "removexattrat": (466, 466),
     # One core, and the priority it was given.
     "sched_setaffinity": (203, 122),
     "sched_setscheduler": (144, 119),
@@ -118,11 +142,14 @@ _ABSENT: Final = {"clone3": (435, 435), "io_uring_setup": (425, 425)}
 _CLONE: Final = (56, 220)
 _KILLS: Final = ((62, 129), (234, 131))
 _PRCTL: Final = (157, 167)
+_PRLIMIT: Final = (302, 261)
+_FCNTL: Final = (72, 25)
 _SECCOMP: Final = (317, 277)
 _AUDIT_ARCH: Final = (0xC000003E, 0xC00000B7)
 _MACHINES: Final = {"x86_64": 0, "aarch64": 1}
 
 _CLONE_THREAD: Final = 0x10000
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_KEEPCAPS: Final = 8
@@ -306,7 +333,7 @@ def _seccomp(libc: ctypes.CDLL, _private: Path) -> str:
 
 def _filter(machine: int, pid: int) -> bytes:
     """The BPF program: what it returns for a system call of this process."""
-    number, architecture, first_argument = 0, 4, 16  # offsets in struct seccomp_data
+    number, architecture, first_argument, second_argument = 0, 4, 16, 24  # offsets in struct seccomp_data
     load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
     allow, refuse, kill = 0x7FFF0000, 0x00050000, 0x80000000
 
@@ -340,6 +367,11 @@ def _filter(machine: int, pid: int) -> bytes:
         + op(give, refuse | errno.EPERM)
         + op(give, allow)
     )
+    program += unless(_PRLIMIT[machine], equal, 0)  # its own limits; libraries ask for them
+    program += op(equal, _FCNTL[machine], 0, 6) + op(load, second_argument)  # nobody is signalled by way of a file
+    for place, command in enumerate((_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)):
+        program += op(equal, command, 3 - 1 - place, 0 if place < 2 else 1)
+    program += op(give, refuse | errno.EPERM) + op(give, allow)
     for numbers in _REFUSED.values():
         call = numbers[machine]
         if call is not None:

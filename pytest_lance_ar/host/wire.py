@@ -7,6 +7,7 @@ there is on one core, and all that stands between the gate's clock and the kerne
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
@@ -89,12 +90,15 @@ def layout_of(arrays: Mapping[str, tuple[str, tuple[int, ...]]], start: int = 0)
 
 def new_segment(size: int) -> int:
     """The file descriptor of `size` bytes of anonymous memory that another process can map."""
-    if hasattr(os, "memfd_create"):
-        segment = os.memfd_create("lance-ar")
-    else:  # macOS
+    if not hasattr(os, "memfd_create"):  # macOS
         segment, path = tempfile.mkstemp(prefix="lance-ar-")
         Path(path).unlink()
+        os.ftruncate(segment, max(size, 1))
+        return segment
+    segment = os.memfd_create("lance-ar", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(segment, max(size, 1))
+    # Whoever reads behind the end of a file that another process cut is killed for it: the size stays.
+    fcntl.fcntl(segment, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return segment
 
 
