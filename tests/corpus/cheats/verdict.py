@@ -197,7 +197,7 @@ sys.modules["pytest_lance_ar.host.wire"].send(
         """
 channel = gates("Child")[0].channel
 channel.sendall((1 << 20).to_bytes(4, "little"))
-for _ in range(100):
+for _ in range(1000):
     channel.sendall(b" ")
     sys.modules["time"].sleep(0.5)
 """,
