@@ -150,27 +150,14 @@ def test_a_project_of_another_with_the_package_installed(tmp_path: Path) -> None
     project.mkdir()
     project.joinpath("pyproject.toml").write_text('[tool.pytest.ini_options]\nlance_ar_kernel = "kernel.py"\n')
     project.joinpath("kernel.py").write_text(kernels.SHIPPED)
+    environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-json=report.json"]
-    done = subprocess.run(
-        command,
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(project.joinpath("report.json").read_text())
     assert report["verdict"] == "baseline"
     assert report["kernel"] == "kernel.py"
-    assert (
-        str(site)
-        in subprocess.run(
-            [sys.executable, "-c", "import pytest_lance_ar; print(pytest_lance_ar.__file__)"],
-            env={**os.environ, "PYTHONPATH": str(site)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
+    where = [sys.executable, "-c", "import pytest_lance_ar; print(pytest_lance_ar.__file__)"]
+    used = subprocess.run(where, cwd=project, env=environment, capture_output=True, text=True, check=True).stdout
+    assert str(site) in used
     assert site.joinpath("pytest_lance_ar/report.schema.json").exists()

@@ -171,7 +171,7 @@ def _fight(
         more = min((look for look in LOOKS if look > epochs), default=epochs) - epochs
         wait = f"next look in about {more * epoch_seconds:.0f} s"
         if epochs not in LOOKS:
-            progress(f"{epochs} epochs, {wait}", True)
+            progress(f"epoch {epochs}, {wait}", True)
             continue
         out_of_queries = more == 0 or min(dealer.left for dealer in queries) < _queries(more, rounds)
         out_of_time = time.perf_counter() - begun > STAGE_SECONDS or deadline.remaining() < 2 * more * epoch_seconds
@@ -179,7 +179,7 @@ def _fight(
         if epochs >= BASELINE_EPOCHS if only_figures else outcome is not Outcome.OPEN:
             return outcome
         interval = bout.stage.interval
-        progress(f"{epochs} epochs, ratio in [{interval.low:.4f}, {interval.high:.4f}], {wait}", True)
+        progress(f"epoch {epochs}, ratio [{interval.low:.4f}, {interval.high:.4f}], {wait}", True)
 
 
 def evidence_of(
