@@ -3,18 +3,13 @@
 The score is baseline ns / candidate ns at the low end of the confidence interval, so that luck pays nothing; 0.0 for
 all that is not proved correct. A correct kernel that is slower than the baseline has its score below 1.
 
-Nothing is stored, and what a project has stored is not looked at. Evaluations of one user take turns on a machine:
-searches start several at once, and two that time on one core would measure each other.
+Nothing is stored, and what a project has stored is not looked at. A search may start several at once: gates on one
+machine take turns at timing. One that does not get its turn in time scores 0.0, and says so.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,17 +23,11 @@ if TYPE_CHECKING:
     from openevolve.evaluation_result import EvaluationResult
 
 SECONDS: Final = 270.0
-"""When an evaluation ends whatever happens, its place in the queue included. OpenEvolve gives up after 300 s, and then
+"""When an evaluation ends whatever happens, waiting for its turn included. OpenEvolve gives up after 300 s, and then
 neither ends the evaluation nor waits for it."""
-LEAST_SECONDS: Final = 60.0
-"""With less left when its turn comes, an evaluation does not begin."""
 BASELINE_VARIABLE: Final = "LANCE_AR_BASELINE"
 COMPARED: Final = frozenset({ExitCode.KEPT, ExitCode.DISCARD, ExitCode.INCONCLUSIVE})
 """Exit statuses of a kernel that is correct and was measured."""
-
-
-class Busy(Exception):
-    """Other evaluations did not leave enough time."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +86,19 @@ def judge(
 ) -> Evaluation:
     """Run the gate on a program, against the baseline. Never raises; whatever went wrong scores 0.0 and is told."""
     try:
-        return _judge(Path(program_path), baseline, time.monotonic() + seconds)
-    except Busy:
-        return Evaluation(0.0, False, f"timeout: other evaluations took this machine for nearly all of {seconds:g} s")
+        return _judge(Path(program_path), baseline, seconds)
     except Exception as error:
         return Evaluation(0.0, False, f"the program was not judged: {type(error).__name__}: {error}")
 
 
-def _judge(program: Path, baseline: str | os.PathLike[str] | None, end: float) -> Evaluation:
+def _judge(program: Path, baseline: str | os.PathLike[str] | None, seconds: float) -> Evaluation:
     candidate = Kernel.read(program, program.name)
     place = Path(baseline or os.environ.get(BASELINE_VARIABLE) or _shipped_baseline(candidate))
     against = Kernel.read(place, place.name)
-    with _turn(end - LEAST_SECONDS):
-        left = end - time.monotonic()
-        run = run_gate(candidate, against=against, budget=left - 4 * GRACE_SECONDS, seconds=left - 2 * GRACE_SECONDS)
+    budget, kill_after = seconds - 4 * GRACE_SECONDS, seconds - 2 * GRACE_SECONDS
+    run = run_gate(candidate, against=against, budget=budget, seconds=kill_after)
     if run.status is None:
-        return Evaluation(0.0, False, f"timeout: the gate was killed after {left:.0f} s")
+        return Evaluation(0.0, False, f"timeout: the gate was killed after {kill_after:.0f} s")
     report = run.report
     if report is None:
         return Evaluation(0.0, False, f"the gate ended with exit status {run.status}: {run.last_words}")
@@ -140,22 +126,3 @@ def feedback(report: dict[str, Any]) -> str:
 
 def _shipped_baseline(candidate: Kernel) -> Path:
     return target_of(candidate.source).suite.with_name("baseline.py")
-
-
-@contextmanager
-def _turn(until: float) -> Iterator[None]:
-    """Wait for this machine, no longer than until that moment of the monotonic clock. Raises Busy."""
-    path = Path(tempfile.gettempdir(), f"lance-ar-evaluation-{os.getuid()}.lock")
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise Busy from None
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(handle)

@@ -17,6 +17,7 @@ from pytest_lance_ar import __version__, population
 from pytest_lance_ar.evidence import FaultKind, SpeedEvidence
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.population import Finding, Order
 from pytest_lance_ar.ranking import Pairing, Place, follow_up, opening, rank
@@ -168,7 +169,10 @@ def _is_elsewhere(spec: str) -> bool:
 
 
 def judge(order: Order, findings: Sequence[Finding], duel_of: Duel, progress: Progress) -> Standings:
-    """Rank what is correct. A kernel that fails a timed call is out, and so are its duels."""
+    """Rank what is correct. A kernel that fails a timed call is out, and so are its duels.
+
+    Raises KernelFault when other gates timed on this machine for too long.
+    """
     losers = [Loser(f.kernel, f.failure, f.hint, f.replay) for f in findings if f.failure]
     standing = [finding.kernel for finding in findings if not finding.failure]
     duels: dict[tuple[int, int], SpeedEvidence] = {}
@@ -185,6 +189,8 @@ def judge(order: Order, findings: Sequence[Finding], duel_of: Duel, progress: Pr
             except IncumbentFailed as error:
                 return Loser(second, str(error.failure), error.failure.hint)
             except KernelFault as fault:
+                if fault.failure.kind is FaultKind.BUSY:
+                    raise
                 # A duel does not say which side was out of time.
                 late = fault.failure.kind is FaultKind.TIMEOUT and not _fights_itself(theirs, duel_of)
                 return Loser(second if late else first, str(fault.failure), fault.failure.hint)
@@ -233,7 +239,7 @@ def _fights_itself(kernel: Kernel, duel_of: Duel) -> bool:
     return True
 
 
-def real_duel(order: Order) -> Duel:
+def real_duel(order: Order, progress: Progress) -> Duel:
     """The gate's own duel, of fixed length: nothing is decided by it, so it has no reason to end early."""
     core = platform.timing_core()
 
@@ -248,7 +254,9 @@ def real_duel(order: Order) -> Duel:
             deadline=deadline,
         )
         try:
-            return duel(preparation, core=core, deadline=deadline, rtol=order.rtol, only_figures=True)
+            preparation.wait()
+            with turn(deadline, progress):
+                return duel(preparation, core=core, deadline=deadline, rtol=order.rtol, only_figures=True)
         finally:
             preparation.close()
 

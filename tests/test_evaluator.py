@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from tests.test_report import KINDS, every_kind
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program, a baseline, and a place of its own for the lock."""
+    """A program, a baseline, and a place of its own for temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     baseline, path = tmp_path / "baseline.py", tmp_path / "program.py"
     monkeypatch.setenv(evaluator.BASELINE_VARIABLE, str(baseline))
@@ -119,17 +118,6 @@ def test_the_baseline_is_the_argument_then_the_variable_then_the_targets(
     place = evaluator._shipped_baseline(asked[0]["candidate"])
     assert place.name == "baseline.py"
     assert place.parent.name == "pq_l2"
-
-
-def test_evaluations_take_turns_and_do_not_wait_for_ever(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = answer(monkeypatch, GateRun(None, None, ""))
-    with evaluator._turn(time.monotonic()):
-        result = judge(program, seconds=evaluator.LEAST_SECONDS + 0.2)
-    assert not asked
-    assert result.score == 0.0
-    assert result.feedback.startswith("timeout: other evaluations")
-    judge(program)
-    assert asked
 
 
 def test_the_package_offers_it() -> None:

@@ -112,6 +112,12 @@ def test_of_a_duel_that_did_not_end_the_one_that_is_late_alone_too_is_out(culpri
     assert [loser.kernel for loser in standings.losers] == [culprit]
 
 
+def test_a_machine_that_is_never_free_is_no_kernels_fault() -> None:
+    busy = KernelFault(Failure(FaultKind.BUSY, "another gate was timing"))
+    with pytest.raises(KernelFault, match="another gate"):
+        judge(order_of("a_1", "b_1"), correct(2), Duels(lambda *_: busy), silent)
+
+
 def test_one_correct_kernel_is_timed_alone() -> None:
     order, duels = order_of("a_200", "b_100"), Duels()
     standings = judge(order, [Finding(0, failure="wrong"), correct(2)[1]], duels, silent)
@@ -274,5 +280,5 @@ def test_the_exit_status(
     path.write_text(kernels.PURE_PYTHON)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "examine", answer)
-    monkeypatch.setattr(command, "real_duel", lambda _order: Duels())
+    monkeypatch.setattr(command, "real_duel", lambda *_: Duels())
     assert main(["rank", "a_100"]) == status

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_lance_ar.files import write_atomically
-from pytest_lance_ar.host.parent import HostError
+from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.options import DEFAULT_BUDGET, MAX_RTOL, MAX_SEED
 from pytest_lance_ar.population import Order
@@ -33,7 +33,8 @@ numba, hypothesis, pytest and pytest-xdist. Only correctness is spread: all
 duels are fought on this host.
 
 Exit status: 0 when at least one kernel is correct and ranked, 2 when none is,
-4 for a usage error, 70 when the examination broke, 130 when interrupted.
+4 for a usage error, 11 when other gates had the machine for too long, 70 when
+the examination broke, 130 when interrupted.
 """
 
 
@@ -76,10 +77,13 @@ def run(options: argparse.Namespace) -> int:
         print(f"rank: {error}", file=sys.stderr)
         return ExitCode.INTERNAL
     try:
-        standings = judge(order, findings, real_duel(order), _progress)
+        standings = judge(order, findings, real_duel(order, _progress), _progress)
     except HostError as error:
         print(f"rank: {error}", file=sys.stderr)
         return ExitCode.INTERNAL
+    except KernelFault as fault:  # no kernel's: another gate had the machine
+        print(f"rank: {fault.failure}", file=sys.stderr)
+        return ExitCode.INCONCLUSIVE
     print(standings.as_text(), end="")
     if options.json is not None:
         try:
