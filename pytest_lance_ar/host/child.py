@@ -33,27 +33,23 @@ class Child:
         self.module: ModuleType | None = None
         self.path = ""
         self.drivers: dict[int, Any] = {}
-        self.calls: dict[int, Callable[[], None]] = {}
-        self.owners: dict[int, Any] = {}
+        self.calls: dict[bytes, Callable[[], None]] = {}
+        self.owners: dict[bytes, Any] = {}
 
     def serve(self, requests: int, replies: int) -> None:
         """Answer requests until the pipe closes."""
-        size = wire.CALL.size
-        while True:
-            request = os.read(requests, size)
-            if len(request) < size:
-                return
+        size, done, calls, read, write = wire.CALL.size, wire.DONE, self.calls, os.read, os.write
+        while request := read(requests, size):
             if request == wire.CONTROL:
                 self.control()
                 continue
-            (slot,) = wire.CALL.unpack(request)
             try:
-                self.calls[slot]()
+                calls[request]()
             except BaseException as error:  # a kernel may raise SystemExit as well
-                os.write(replies, wire.FAILED)
-                wire.send(self.channel, self.fault(error, self.owners[slot].stage))
+                write(replies, wire.FAILED)
+                wire.send(self.channel, self.fault(error, self.owners[request].stage))
             else:
-                os.write(replies, wire.DONE)
+                write(replies, done)
 
     def control(self) -> None:
         message, segment = wire.receive(self.channel)
@@ -90,7 +86,7 @@ class Child:
 
     def pack(self, message: dict[str, Any], segment: int | None) -> None:
         assert segment is not None
-        driver, slot = self.drivers[message["kernel"]], message["slot"]
+        driver, slot = self.drivers[message["kernel"]], wire.CALL.pack(message["slot"])
         arrays = private_copies(wire.map_segment(segment, message["arrays"]))
         inputs = wire.map_segment(segment, message["inputs"])
         for array in inputs.values():
@@ -101,7 +97,7 @@ class Child:
 
     def drop(self, message: dict[str, Any], _segment: int | None) -> None:
         self.drivers.pop(message["kernel"], None)
-        for slot in message["slots"]:
+        for slot in map(wire.CALL.pack, message["slots"]):
             self.calls.pop(slot, None)
             self.owners.pop(slot, None)
 
@@ -116,6 +112,14 @@ class Child:
             "line": line,
             "traceback": "".join(traceback.format_list(frames))[:8000],
         }
+
+
+def places() -> list[str]:
+    """The directories that Python code is read from: the interpreter's, and those of packages, but no project's."""
+    package = importlib.util.find_spec("pytest_lance_ar")
+    own = list(package.submodule_search_locations or []) if package else []
+    sites = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    return list(dict.fromkeys([sys.prefix, sys.base_prefix, sys.exec_prefix, *sites, *own]))
 
 
 def private_copies(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -133,7 +137,7 @@ def main(channel: int, requests: int, replies: int, driver: str, core: int, conf
     platform.pin(core if core >= 0 else None)
     child = Child(socket.socket(fileno=channel), driver)
     importlib.import_module("numba")
-    walls = confinement.confine(Path.cwd(), sys.path) if confined else []
+    walls = confinement.confine(Path.cwd(), places()) if confined else []
     wire.send(child.channel, {"walls": walls})
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):
         child.serve(requests, replies)

@@ -17,6 +17,7 @@ import platform
 import pwd
 import resource
 import signal
+import stat
 import struct
 import sys
 from contextlib import suppress
@@ -158,8 +159,11 @@ _CAPABILITY_VERSION_3: Final = 0x20080522
 _CAP_DAC_READ_SEARCH: Final = 2
 
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
-# linux/landlock.h: every right to change a file system, but none to read it or to execute from it.
+# linux/landlock.h
 _WRITE_FILE: Final = 1 << 1
+_READ_FILE: Final = 1 << 2
+_READ_DIRECTORY: Final = 1 << 3
+_READS: Final = _READ_FILE | _READ_DIRECTORY
 _CHANGES: Final = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))
 _REFER: Final = 1 << 13
 _TRUNCATE: Final = 1 << 14
@@ -167,11 +171,18 @@ _ALL_TCP: Final = 0b11
 _ALL_SCOPES: Final = 0b11
 
 
+_READABLE: Final = (
+    *("/usr", "/lib", "/lib64", "/opt", "/nix/store", "/etc/ld.so.cache", "/etc/localtime"),
+    *("/dev/urandom", "/dev/random", "/dev/zero", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system"),
+)
+"""What libraries read beside the interpreter's own directories. Not the project, nor the gate's state, nor /proc."""
+
+
 def confine(private: Path, places: list[str]) -> list[str]:
     """Confine the calling process, for good. Returns the walls that stand, in words.
 
-    private: the one directory that may be written. places: directories that must stay readable. Call it while there
-    is one thread.
+    private: the one directory that may be written. places: the directories that Python needs to read. Call it while
+    there is one thread.
     """
     _limits()
     walls = ["limits"]
@@ -185,10 +196,7 @@ def confine(private: Path, places: list[str]) -> list[str]:
         return walls
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         walls.append("no new privileges")
-        for build in (_landlock, _seccomp):
-            wall = build(libc, private)
-            if wall:
-                walls.append(wall)
+        walls += filter(None, (_landlock(libc, private, places), _seccomp(libc)))
     return walls
 
 
@@ -289,12 +297,12 @@ def _landlock_version(libc: ctypes.CDLL) -> int:
     return int(libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
 
 
-def _landlock(libc: ctypes.CDLL, private: Path) -> str:
+def _landlock(libc: ctypes.CDLL, private: Path, places: list[str]) -> str:
     version = _landlock_version(libc)
     if version < 1:
         return ""
     changes = _CHANGES | (_REFER if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
-    attributes = struct.pack("=Q", changes)
+    attributes = struct.pack("=Q", changes | _READS)
     if version >= 4:
         attributes += struct.pack("=Q", _ALL_TCP)
     if version >= 6:
@@ -303,9 +311,15 @@ def _landlock(libc: ctypes.CDLL, private: Path) -> str:
     if rules < 0:
         return ""
     try:
-        for path, rights in ((private, changes), (Path(os.devnull), _WRITE_FILE)):
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            rule = struct.pack("=Qi", rights, place)
+        allowed = {str(private): changes | _READS, os.devnull: _WRITE_FILE | _READ_FILE}
+        allowed |= dict.fromkeys([*places, *_READABLE, f"/proc/{os.getpid()}"], _READS)
+        for path, rights in allowed.items():
+            try:
+                place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            except OSError:
+                continue  # not on this machine
+            directory = stat.S_ISDIR(os.fstat(place).st_mode)
+            rule = struct.pack("=Qi", rights if directory else rights & ~_READ_DIRECTORY, place)
             added = libc.syscall(_LANDLOCK_ADD, rules, 1, rule, ctypes.c_uint32(0))
             os.close(place)
             if added != 0:
@@ -317,7 +331,7 @@ def _landlock(libc: ctypes.CDLL, private: Path) -> str:
     return "Landlock"
 
 
-def _seccomp(libc: ctypes.CDLL, _private: Path) -> str:
+def _seccomp(libc: ctypes.CDLL) -> str:
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         return ""

@@ -130,11 +130,14 @@ class KernelHost:
         self._source_name = "the kernel file"
         self._scratch = _private_directory(confined)
         self._directory = self._scratch.path
+        self._path = self._directory / "kernel" / "kernel.py"
         self._channel, channel = socket.socketpair()
         requests, self._requests = os.pipe()
         self._replies, replies = os.pipe()
         self._poll = select.poll()
         self._poll.register(self._replies, select.POLLIN)
+        self._heard = select.poll()
+        self._heard.register(self._channel, select.POLLIN)
         self._output = (self._directory / "output").open("w+b")
         command = _BOOTSTRAP.format(
             paths=_import_paths(),
@@ -186,7 +189,7 @@ class KernelHost:
                 raise
             raise HostError(f"{fault.failure.sentence}: {fault.failure.detail}") from fault
         self._idle_bytes = platform.peak_resident_bytes(self.pid)
-        path = self._directory / "kernel" / (Path(name).name if Path(name).suffix == ".py" else "kernel.py")
+        path = self._path  # the same for all: a kernel is not told which side it is
         path.parent.mkdir()
         path.write_bytes(source)
         path.parent.chmod(0o755)
@@ -290,6 +293,8 @@ class KernelHost:
         self._scratch.close()
 
     def _request(self, message: dict[str, Any], stage: str, segment: int | None = None) -> None:
+        if self._poll.poll(0) or self._heard.poll(0):
+            raise self._unasked()
         self._go_on()
         try:
             os.write(self._requests, wire.CONTROL)
@@ -317,9 +322,8 @@ class KernelHost:
         if seconds <= 0:
             raise self._timeout(stage, seconds, allowance)
         self._go_on()
-        self._channel.settimeout(seconds)
         try:
-            message, descriptor = wire.receive(self._channel)
+            message, descriptor = wire.receive(self._channel, seconds)
             if descriptor is not None:  # the gate sends them, and takes none
                 os.close(descriptor)
                 raise self._nonsense()
@@ -362,7 +366,7 @@ class KernelHost:
 
     def _fault(self, message: dict[str, Any]) -> KernelFault:
         text, stage = lines(str(message.get("message", ""))).strip(), str(message.get("stage", "a call"))
-        detail = lines(str(message.get("traceback", "")).replace(str(self._directory / "kernel"), "")).rstrip()
+        detail = lines(str(message.get("traceback", "")).replace(str(self._path), self._source_name)).rstrip()
         if message.get("contract"):
             return KernelFault(Failure(FaultKind.CONTRACT, one_line(text)[:SENTENCE], detail=detail))
         first = (text.splitlines() or [""])[0][:SENTENCE]

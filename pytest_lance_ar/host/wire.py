@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import mmap
 import os
 import socket
 import struct
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -52,10 +54,23 @@ def send(channel: socket.socket, message: dict[str, Any], segment: int | None = 
     channel.sendall(body)
 
 
-def receive(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
-    """The next message and the segment that came with it. Raises EOFError when the other side is gone."""
+def receive(channel: socket.socket, seconds: float | None = None) -> tuple[dict[str, Any], int | None]:
+    """The next message and the segment that came with it.
+
+    Raises EOFError when the other side is gone, TimeoutError when it is not all there after so many seconds.
+    """
+    ends = math.inf if seconds is None else time.monotonic() + seconds
+
+    def wait() -> None:
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        channel.settimeout(None if math.isinf(left) else left)
+
+    wait()
     head, segments, _, _ = socket.recv_fds(channel, _LENGTH.size, 1)
     while head and len(head) < _LENGTH.size:
+        wait()
         more = channel.recv(_LENGTH.size - len(head))
         head = head + more if more else b""
     if not head:
@@ -65,6 +80,7 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], int | None]:
         raise ProtocolError(f"a message of {length} bytes")
     body = bytearray()
     while len(body) < length:
+        wait()
         more = channel.recv(min(length - len(body), 1 << 16))
         if not more:
             raise EOFError

@@ -100,12 +100,12 @@ def duel(
 
     first = Bout(preparation.workloads, preparation.seed)
     bouts = [first]
-    outcome = fight("timing", first, (candidate, incumbent), second_incumbent)
+    outcome = fight("timing", first, (candidate, incumbent), rng.choice((second_candidate, second_incumbent)))
     if outcome is Outcome.BETTER and not only_figures:
         progress("a gain; confirming it on other processes and other data")
         seed = fresh_seed()
         bouts.append(Bout(preparation.fresh_workloads(seed), seed))
-        fight("confirming", bouts[1], (second_candidate, second_incumbent), incumbent)
+        fight("confirming", bouts[1], (second_candidate, second_incumbent), rng.choice((candidate, incumbent)))
     peak_mem_mb = max(candidate.host.peak_mem_mb(), second_candidate.host.peak_mem_mb())
     progress("checking the timed answers", True)
     for bout in bouts:
@@ -134,8 +134,13 @@ def _fight(
     rng: random.Random,
     progress: Progress,
 ) -> Outcome:
-    """Run epochs until the stage decides."""
+    """Run epochs until the stage decides. twin: another process of one of the pair's kernels, for the control arm.
+
+    The two sides of the pair are called alike, in random order: a kernel that told them apart could be slow as the
+    incumbent, and be beaten by its own copy.
+    """
     sides = [*pair, twin]
+    original = pair[0] if twin.is_candidate else pair[1]
     queries = [Queries(QUERIES) for _ in combos]
     begun, epoch_begun = time.perf_counter(), time.perf_counter()
     sizes: list[int] = []
@@ -148,23 +153,22 @@ def _fight(
                 bout.pack_seconds = min(bout.pack_seconds, seconds)
         if not sizes:
             renewed = time.perf_counter() - begun
-            times = [
-                min(pack.call(i) for i in dealer.take(WARMUP_CALLS))
-                for pack, dealer in zip(pair[1].packs, queries, strict=True)
-            ]
+            sample = [dealer.take(WARMUP_CALLS) for dealer in queries]
+            estimates = {side: side.estimate(sample) for side in rng.sample(pair, 2)}
+            times = estimates[pair[1]]
             sizes = [_calls_per_block(ns) for ns in times]
             one_round = 4 * sum(ns * size for ns, size in zip(times, sizes, strict=True)) / 1e9
             rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, math.ceil(renewed / one_round)))
             for combo, ns in zip(combos, times, strict=True):
                 progress(f"{combo.name}: incumbent about {max(ns - transport_ns, 1) / 1000:.0f} us a query")
         timed = [time_round(pair, queries, sizes, transport_ns, rng) for _ in range(rounds)]
-        control = [time_round((twin, pair[1]), queries, sizes, transport_ns, rng) for _ in range(CONTROL_ROUNDS)]
+        control = [time_round((twin, original), queries, sizes, transport_ns, rng) for _ in range(CONTROL_ROUNDS)]
         for _, _, answers in timed:
             bout.answers += answers
         bout.stage.add(
             np.array([logs for logs, _, _ in timed]),
             np.array([logs for _, logs, _ in timed]),
-            np.array([twins - incumbents for twins, incumbents, _ in control]),
+            np.array([twins - originals for twins, originals, _ in control]),
         )
         epoch_seconds, epoch_begun = time.perf_counter() - epoch_begun, time.perf_counter()
         epochs = bout.stage.epochs

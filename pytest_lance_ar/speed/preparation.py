@@ -52,14 +52,17 @@ class Preparation:
         self._hosts: list[KernelHost] = []
         self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
 
-        def side(kernel: Kernel, is_candidate: bool) -> Side:
+        def side(is_candidate: bool) -> Side:
             host = KernelHost(target.driver, core=core, deadline=deadline)
             self._hosts.append(host)
-            return Side(kernel, host, is_candidate=is_candidate)
+            return Side(candidate if is_candidate else incumbent, host, is_candidate=is_candidate)
 
+        # In random order here and below: a kernel that knew its side could be slow as the incumbent, to be beaten.
         try:
             for _ in range(2):
-                self.pairs.append((side(candidate, True), side(incumbent, False)))
+                first = secrets.choice((True, False))
+                sides = {which: side(which) for which in (first, not first)}
+                self.pairs.append((sides[True], sides[False]))
         except BaseException:
             self.close()
             raise
@@ -92,11 +95,11 @@ class Preparation:
         try:
             build = self._workload(self.seed)
             self.workloads = [build(combo) for combo in range(len(self.target.combos))]
-            for pair in self.pairs:
-                for side in pair:
-                    self._check()
-                    side.load()
-                    side.renew(self.workloads, [range(1)] * len(self.workloads))
+            sides = [side for pair in self.pairs for side in pair]
+            for side in secrets.SystemRandom().sample(sides, len(sides)):
+                self._check()
+                side.load()
+                side.renew(self.workloads, [range(1)] * len(self.workloads))
         except Exception as error:
             self._error = error
 

@@ -90,6 +90,11 @@ class Side:
                     pack.call(query)
         return seconds
 
+    def estimate(self, sample: Sequence[range]) -> list[float]:
+        """About how many nanoseconds a query takes on each combo, round trip included."""
+        with self.blame():
+            return [min(pack.call(i) for i in queries) for pack, queries in zip(self.packs, sample, strict=True)]
+
     def block(self, combo: int, queries: range, transport_ns: float, rng: random.Random) -> tuple[float, list[Answer]]:
         """Time one block: mean log nanoseconds. Its first call, after the change of sides, is not counted."""
         pack, bulky = self.packs[combo], self.packs[combo].instance.bulky
