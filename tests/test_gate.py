@@ -219,6 +219,68 @@ def test_against_leaves_an_incumbent_alone(kept: Path) -> None:
     assert verdicts(kept) == ["baseline"]
 
 
+def fail_with(root: Path, option: str, value: str) -> None:
+    (root / "other.py").write_text(SECOND)
+    values = {"against": value} if option == "against" else {"phase": value}
+    options = Options.from_strings(values, root=root, here=root)
+    with closing(Gate(options, here=root)) as gate:
+        conclude(gate, examinations=incorrect().examinations)
+
+
+def test_a_failure_against_a_file_makes_no_state_directory(root: Path) -> None:
+    fail_with(root, "against", "other.py")
+    assert not (root / ".lance_ar").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("against", "other.py"), ("phase", "correctness")])
+def test_where_there_is_a_state_directory_the_next_run_gains_from_a_failure(
+    kept: Path, option: str, value: str
+) -> None:
+    fail_with(kept, option, value)
+    with closing(gate_of(kept)) as gate:
+        assert gate.earlier_examples() == [WRONG.case]
+    assert incumbent_of(kept) == FIRST
+    assert verdicts(kept) == ["baseline"]
+
+
+def test_an_edited_ledger_is_noticed_and_is_no_verdict(kept: Path) -> None:
+    trial(kept, LOSS)
+    path = kept / "results.tsv"
+    path.write_text(path.read_text().replace("discard", "keep"))
+    with closing(gate_of(kept)) as gate:
+        (notice,) = gate.notices
+        assert notice.startswith("results.tsv does not verify, line 3: this row was edited")
+        assert conclude(gate).verdict.name == "keep"
+
+
+def test_a_damaged_head_is_noticed_and_marks_the_ledger(kept: Path) -> None:
+    (kept / ".lance_ar" / "ledger.json").write_text("{")
+    with closing(gate_of(kept)) as gate:
+        assert "ledger.json is damaged" in gate.notices[0]
+        assert conclude(gate).verdict.name == "keep"
+    with closing(gate_of(kept)) as gate:
+        assert "line 3: the chain starts anew here" in gate.notices[0]
+
+
+def test_a_users_directory_gets_no_gitignore(root: Path) -> None:
+    (root / "mine").mkdir()
+    (root / "mine" / "notes.txt").touch()
+    trial(root, state="mine")
+    assert not (root / "mine" / ".gitignore").exists()
+
+
+def test_a_json_report_says_what_the_exit_status_says(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(gate_of(kept, json="report.json")) as gate:
+        monkeypatch.setattr("pytest_lance_ar.ledger.put", refuse_row)
+        report = conclude(gate)
+    assert report.verdict.code == ExitCode.INTERNAL
+    assert json.loads((kept / "report.json").read_text())["exit_code"] == ExitCode.INTERNAL
+
+
+def refuse_row(path: Path, line: bytes) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_against_needs_no_state_directory(root: Path) -> None:
     (root / "other.py").write_text(SECOND)
     trial(root, against="other.py")

@@ -67,6 +67,55 @@ def test_a_kernel_that_git_does_not_know_is_dirty(kernel: Path) -> None:
     assert describe_commit(other).endswith("-dirty")
 
 
+def test_a_kernel_that_git_ignores_is_dirty(kernel: Path) -> None:
+    (kernel.parents[1] / ".gitignore").write_text("*.py\n")
+    other = kernel.with_name("other.py")
+    other.touch()
+    assert describe_commit(other).endswith("-dirty")
+    assert not describe_commit(kernel).endswith("-dirty")
+
+
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_a_kernel_that_git_was_told_not_to_look_at_is_dirty(kernel: Path, flag: str) -> None:
+    git(kernel.parent, "update-index", flag, kernel.name)
+    assert not describe_commit(kernel).endswith("-dirty")
+    kernel.write_bytes(b"newer\n")
+    assert describe_commit(kernel).endswith("-dirty")
+
+
+def test_a_link_is_dirty_and_no_incumbent(kernel: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.write_bytes(b"new\n")
+    kernel.unlink()
+    kernel.symlink_to(elsewhere)
+    git(tmp_path, "add", "kernel")
+    git(tmp_path, "commit", "--quiet", "-m", "a link")
+    assert describe_commit(kernel).endswith("-dirty")
+    assert source_at(kernel, "HEAD") is None
+    assert source_at(kernel, "HEAD~") == b"new\n"
+
+
+def test_a_directory_is_no_incumbent(kernel: Path, tmp_path: Path) -> None:
+    kernel.unlink()
+    kernel.mkdir()
+    (kernel / "x").touch()
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "a directory")
+    assert source_at(kernel, "HEAD") is None
+
+
+@pytest.mark.parametrize("name", ["*.py", ":(top)x.py", "-x.py", "a b.py", "é.py", "[a].py"])
+def test_any_name_is_a_name_and_no_pattern(kernel: Path, name: str) -> None:
+    odd = kernel.with_name(name)
+    odd.write_bytes(b"odd\n")
+    assert describe_commit(odd).endswith("-dirty")
+    assert source_at(odd, "HEAD") is None
+    git(kernel.parent, "--literal-pathspecs", "add", "--", name)
+    git(kernel.parent, "commit", "--quiet", "-m", "odd")
+    assert not describe_commit(odd).endswith("-dirty")
+    assert source_at(odd, "HEAD") == b"odd\n"
+
+
 def test_outside_git_there_is_nothing_to_say(tmp_path: Path) -> None:
     path = tmp_path / "pq_l2.py"
     path.touch()
@@ -104,7 +153,11 @@ def test_what_is_not_committed_does_not_matter(kernel: Path) -> None:
 
 @pytest.mark.parametrize(
     "ref",
-    ["none", "0" * 40, "--help", "-h", "--output=x", "--all", "", " ", "HEAD:kernel", "HEAD~..HEAD", "^HEAD", "a\0b"],
+    [
+        *"none --help -h -x --output=x --git-dir=/ --all HEAD:kernel HEAD~..HEAD ^HEAD @{u} HEAD^{tree}".split(),
+        *("", " ", "a\0b", "HEAD\n", "\nHEAD", "HEAD\nHEAD~", "\ud800", "0" * 40, "x" * 200_000),
+    ],
+    ids=lambda ref: repr(ref[:20]),
 )
 def test_a_ref_that_is_none_gives_nothing(kernel: Path, ref: str) -> None:
     assert source_at(kernel, ref) is None

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import os
+import py_compile
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from pytest_lance_ar import seal
-from pytest_lance_ar.seal import PACKAGE, changed, fingerprint
+from pytest_lance_ar.compiled import CompiledFiles
+from pytest_lance_ar.seal import PACKAGE, changed, contradicted, fingerprint, lies_among_the_sealed
 
 
 @pytest.fixture
@@ -71,12 +77,51 @@ def test_caches_and_hidden_entries_are_not_sealed(root: Path) -> None:
     for name in (
         "tests/__pycache__/test_a.cpython-311.pyc",
         "tests/__pycache__/numba.nbi",
-        "tests/stray.pyc",
         "tests/.cache/x",
     ):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).touch()
     assert sealed(root) == before
+
+
+@pytest.mark.parametrize("name", ["verdict.pyc", "verdict.so", "host/child.pyc", "verdict/__init__.py"])
+def test_what_could_be_imported_in_a_sources_place_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    package = tmp_path / "site-packages" / "pytest_lance_ar"
+    shutil.copytree(PACKAGE, package)
+    monkeypatch.setattr(seal, "PACKAGE", package)
+    before = fingerprint(tmp_path)
+    (package / name).parent.mkdir(exist_ok=True)
+    (package / name).touch()
+    assert changed(before, fingerprint(tmp_path)) == (f"pytest_lance_ar/{name} (added)",)
+
+
+def test_a_compiled_file_that_says_something_else_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conftest = root / "conftest.py"
+    unused = root / "tests" / "test_a.py"
+    for source in (conftest, unused):
+        text, status = source.read_text(), source.stat()
+        source.write_text("a#" + text[2:])
+        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+        py_compile.compile(str(source), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
+        source.write_text(text)
+        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    module = types.ModuleType("conftest_of_a_project")
+    module.__file__ = str(conftest)
+    monkeypatch.setitem(sys.modules, "conftest_of_a_project", module)
+    (told,) = contradicted(root, CompiledFiles())
+    cached = Path(importlib.util.cache_from_source(str(conftest))).relative_to(root)
+    assert told == f"{cached} (not what its source says: delete it)"
+
+
+@pytest.mark.parametrize(
+    ("name", "sealed"),
+    [("tests/x", True), ("conftest.py", True), ("tests", True), ("test", False), ("kernel/conftest.py", False)],
+)
+def test_places_among_the_sealed(root: Path, name: str, sealed: bool) -> None:
+    assert lies_among_the_sealed(root / name, root) == sealed
+    assert lies_among_the_sealed(PACKAGE / "x.py", root)
 
 
 def test_a_kernel_among_the_tests_is_not_sealed(root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_lance_ar.files import write_record
 from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.ledger import Head
 from pytest_lance_ar.state import Incumbent, State, StateDirectory, StateError
 
 OLD = State(
@@ -210,3 +213,52 @@ def test_the_new_state_is_on_the_disk_before_it_takes_the_old_ones_place(
     monkeypatch.setattr(Path, "replace", note_replace)
     directory.save(NEW)
     assert steps == ["fsync", "replace", "fsync"]  # the file, the rename, the directory
+
+
+@pytest.mark.parametrize("bits", [(6,), pytest.param((0, 1, 2, 3, 4, 5, 7), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("name", ["incumbent.json", "ledger.json"])
+def test_any_flipped_bit_and_any_cut_is_refused_or_the_same(
+    directory: StateDirectory, name: str, bits: tuple[int, ...]
+) -> None:
+    head = Head(3, "3:" + "0" * 32, 1)
+    directory.save_head(head)
+    path = directory.path / name
+    whole = path.read_bytes()
+    damaged = [whole[:length] for length in range(len(whole))]
+    for place in range(len(whole)):
+        damaged += [whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :] for bit in bits]
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            assert (directory.load(), directory.load_head()) == (OLD, head)
+        except StateError:
+            refused += 1
+    assert refused > 0.9 * len(damaged)
+
+
+@pytest.mark.parametrize("field", ["rows", "chain", "forgotten"])
+def test_a_head_of_other_types_is_refused(directory: StateDirectory, field: str) -> None:
+    write_record(directory.head_file, {"version": 1, "rows": 1, "chain": "", "forgotten": 0, field: None})
+    with pytest.raises(StateError, match="unexpected fields"):
+        directory.load_head()
+
+
+@pytest.mark.parametrize("field", ["name", "source", "commit", "timestamp", "geomean_ns", "seed"])
+def test_a_state_of_other_types_is_refused(directory: StateDirectory, field: str) -> None:
+    content = json.loads(directory.file.read_text())
+    del content["checksum"]
+    content["incumbent"][field] = []
+    write_record(directory.file, content)
+    with pytest.raises(StateError, match="is damaged"):
+        directory.load()
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "endless"])
+def test_a_state_file_without_an_end_is_refused_at_once(
+    directory: StateDirectory, plant: Callable[[Path], None]
+) -> None:
+    directory.file.unlink()
+    plant(directory.file)
+    with pytest.raises(StateError, match="not a regular file"):
+        directory.load()
