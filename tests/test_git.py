@@ -154,8 +154,8 @@ def test_what_is_not_committed_does_not_matter(kernel: Path) -> None:
 @pytest.mark.parametrize(
     "ref",
     [
-        *"none --help -h -x --output=x --git-dir=/ --all HEAD:kernel HEAD~..HEAD ^HEAD @{u} HEAD^{tree}".split(),
-        *("", " ", "a\0b", "HEAD\n", "\nHEAD", "HEAD\nHEAD~", "\ud800", "0" * 40, "x" * 200_000),
+        *("none", "--help", "-h", "-x", "--output=x", "--git-dir=/", "--all", "", " ", "HEAD:kernel", "HEAD~..HEAD"),
+        *("^HEAD", "@{u}", "HEAD^{tree}", "a\0b", "HEAD\n", "\nHEAD", "HEAD\nHEAD~", "\ud800", "0" * 40, "x" * 200_000),
     ],
     ids=lambda ref: repr(ref[:20]),
 )
