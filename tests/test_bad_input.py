@@ -58,7 +58,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tree(root: Path) -> dict[str, int]:
-    return {str(path.relative_to(root)): path.lstat().st_mtime_ns for path in root.rglob("*") if not path.is_dir()}
+    return {
+        str(path.relative_to(root)): path.lstat().st_mtime_ns
+        for path in root.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
 
 
 PLACES = """kernel kernel/pq_l2.py tests tests/test_a.py conftest.py other.py results.tsv .lance_ar loop dangling
