@@ -323,7 +323,7 @@ def test_a_real_replay_tells_a_real_gain_from_a_claimed_one(tmp_path: Path, monk
         [sys.executable, "-m", "pytest_lance_ar", "audit", "--replay"], capture_output=True, text=True, check=False
     )
     assert real.returncode == 0, real.stdout + real.stderr
-    store(tmp_path, "keep", "only said to be faster", 1.3, source=kernels.FASTER + "# again\n")
+    store(tmp_path, "keep", "only said to be faster", 1.6, source=kernels.FASTER + "# again\n")
     claimed = subprocess.run(
         [sys.executable, "-m", "pytest_lance_ar", "audit", "--replay"], capture_output=True, text=True, check=False
     )
