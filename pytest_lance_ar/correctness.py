@@ -28,7 +28,7 @@ class ExaminationFailed(AssertionError):
 
 
 SHRINK_SECONDS: Final = 2.0
-"""How long, after its first failure, a test may look for a smaller one."""
+"""How long, after its first failure, a test may look for a smaller one: half of it by its strategies."""
 
 
 class Examiner:
@@ -37,6 +37,7 @@ class Examiner:
     A case that failed fails again in the same words, without a call: a kernel that fails now and then is wrong.
     A test is settled once a failure cost the process (a crash, a call that never returns), or when it has looked for
     a smaller failure for long enough: then its known failures are all that fails, and Hypothesis ends on the smallest.
+    What it ends on, `reduce` cuts down to literal data, if it can.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Examiner:
         self._host: KernelHost | None = None
         self._unusable: Failure | None = None
         self._failures: dict[str, Failure] = {}
+        self._failed: Case | None = None
+        self._first_failed_at = math.inf
         self._settles_at = math.inf
 
     def __enter__(self) -> Examiner:
@@ -73,6 +76,8 @@ class Examiner:
         self.examples = 0
         self.failure = None
         self._failures.clear()
+        self._failed = None
+        self._first_failed_at = math.inf
         self._settles_at = math.inf
 
     def examine(self, case: Case) -> None:
@@ -81,10 +86,40 @@ class Examiner:
         if known is None and self._clock() < self._settles_at:
             known = self._run(case)
         if known is not None:
-            self.failure = known
+            self.failure, self._failed = known, case
             raise ExaminationFailed(known)
 
+    def reduce(self) -> None:
+        """Replace the failure that a test ended on by that of the smallest case which fails in the same way."""
+        failure, case = self.failure, self._failed
+        if failure is None or case is None or not failure.case or failure.kind in FATAL:
+            return
+        ends_at = self._first_failed_at + SHRINK_SECONDS
+
+        def still_fails(candidate: Case) -> bool:
+            if self._unusable or self._clock() >= ends_at:
+                return False
+            found = self._failure_of(candidate)
+            return found is not None and _alike(found, failure)
+
+        smallest = case.reduced(still_fails)
+        if smallest.spec != failure.case:
+            # Once more, and from its text: that is what the report promises.
+            again = self._failure_of(self.target.parse_case(smallest.spec))
+            if again is not None and _alike(again, failure):
+                self.failure = again
+
     def _run(self, case: Case) -> Failure | None:
+        failure = self._failure_of(case)
+        if failure is not None and failure is not self._unusable:
+            self._failures[case.spec] = failure
+            self._first_failed_at = min(self._first_failed_at, self._clock())
+            self._settles_at = min(self._settles_at, self._first_failed_at + SHRINK_SECONDS / 2)
+            if failure.kind in FATAL:
+                self._settles_at = -math.inf
+        return failure
+
+    def _failure_of(self, case: Case) -> Failure | None:
         try:
             wrong = self._first_mismatch(case)
         except KernelFault as fault:
@@ -93,32 +128,29 @@ class Examiner:
             failure = fault.failure
             if failure.kind in FATAL:
                 self._stop()
-                self._settles_at = -math.inf
         else:
             if wrong is None:
                 return None
             call, mismatch = wrong
             sentence = str(mismatch) if call == 0 else f"{mismatch} (in call {call + 1} on the same kernel)"
             failure = Failure(FaultKind.WRONG_ANSWER, sentence, hint=hint(mismatch))
-        failure = replace(failure, where=case.where, case=case.spec)
-        self._failures[case.spec] = failure
-        self._settles_at = min(self._settles_at, self._clock() + SHRINK_SECONDS)
-        return failure
+        return replace(failure, where=case.where, case=case.spec)
 
     def _first_mismatch(self, case: Case) -> tuple[int, Mismatch] | None:
         host = self._running_host()
         instance = case.instance()
-        kernel = host.build(instance)
-        packs: list[Pack] = []
+        kernels: list[tuple[int, list[Pack]]] = []
         try:
-            packs += [host.pack(kernel, pack)[0] for pack in instance.packs]
+            for number in (instance, *instance.beside):
+                kernels.append((host.build(number), []))
+                kernels[-1][1].extend(host.pack(kernels[-1][0], pack)[0] for pack in number.packs)
             self.examples += 1
-            wrong = _first_difference(packs, self._rtol)
+            wrong = _first_difference([pack for _, packs in kernels for pack in packs], self._rtol)
         except KernelFault as fault:
             if fault.failure.kind not in FATAL:
-                host.drop(kernel, packs)
+                _drop(host, kernels)
             raise
-        host.drop(kernel, packs)
+        _drop(host, kernels)
         return wrong
 
     def _running_host(self) -> KernelHost:
@@ -140,6 +172,20 @@ class Examiner:
         if self._host is not None:
             self._host.close()
             self._host = None
+
+
+def _drop(host: KernelHost, kernels: list[tuple[int, list[Pack]]]) -> None:
+    for kernel, packs in kernels:
+        host.drop(kernel, packs)
+
+
+def _alike(one: Failure, other: Failure) -> bool:
+    """Whether two failures look like the same bug: the same kind, of the same array, with the same advice."""
+    return (one.kind, _subject(one), one.hint) == (other.kind, _subject(other), other.hint)
+
+
+def _subject(failure: Failure) -> str:
+    return failure.sentence.partition(":")[0].partition("[")[0]
 
 
 def _first_difference(packs: list[Pack], rtol: float) -> tuple[int, Mismatch] | None:
@@ -171,4 +217,14 @@ def hint(mismatch: Mismatch) -> str:
             "rounding only: every value agrees within 1e-6 of itself; keep the reference's order (sum over d, then "
             "over m, in float32, without FMA), or let a person allow it with --lance-ar-rtol 1e-6"
         )
-    return "not rounding: the arithmetic differs, or precision was given up (float16, 8- or 16-bit tables)"
+    if mismatch.missed:
+        return (
+            "not rounding: each distance is right for its id, but nearer vectors were missed; look at thresholds, "
+            "lower bounds, tails and the heap"
+        )
+    if mismatch.lossy:
+        return (
+            "not rounding: precision was given up, as float16, bfloat16, 8- or 16-bit tables and expanded squares do; "
+            "use them for lower bounds only, and sum what is returned in float32"
+        )
+    return "not rounding: the arithmetic differs; compare loop bounds, indices and initial values with the reference"

@@ -8,7 +8,11 @@ from enum import Enum
 
 @dataclass(frozen=True)
 class Mismatch:
-    """The first element of an answer that does not match the reference."""
+    """The first element of an answer that does not match the reference.
+
+    What is wrong with the whole answer: rounding_only, all values are within 1e-6 of themselves; lossy, all are within
+    what tables of 8 or 16 bits lose; missed, each distance is right for its id, but there are nearer vectors.
+    """
 
     what: str
     index: tuple[int, ...]
@@ -17,6 +21,8 @@ class Mismatch:
     abs_error: float | None = None
     ulps: int | None = None
     rounding_only: bool = False
+    lossy: bool = False
+    missed: bool = False
 
     def __str__(self) -> str:
         place = f"[{', '.join(map(str, self.index))}]" if self.index else ""

@@ -5,13 +5,13 @@ The gate loads it; a project that runs a suite in its plain pytest run names it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from pytest_lance_ar.correctness import Examiner
+from pytest_lance_ar.correctness import ExaminationFailed, Examiner
 from pytest_lance_ar.host.parent import Deadline
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.registry import target_of
@@ -84,9 +84,15 @@ def earlier_cases(pytestconfig: pytest.Config) -> list[str]:
     return list(brief_of(pytestconfig).examples)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> None:
-    """Every test is an examination of its own."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Every test is an examination of its own, and ends on the smallest failure that it can find."""
     examiner = getattr(item, "funcargs", {}).get("examiner")
-    if isinstance(examiner, Examiner):
-        examiner.begin()
+    if not isinstance(examiner, Examiner):
+        return (yield)
+    examiner.begin()
+    try:
+        return (yield)
+    except ExaminationFailed:
+        examiner.reduce()
+        raise

@@ -35,11 +35,15 @@ class PackInstance:
 
 @dataclass(frozen=True)
 class Instance:
-    """One kernel object: what it is constructed from, and the packs it serves."""
+    """One kernel object: what it is constructed from, and the packs it serves.
+
+    beside: further objects of the same kernel that live at the same time and are called in turns with it.
+    """
 
     params: Mapping[str, Any]
     arrays: Arrays
     packs: Sequence[PackInstance]
+    beside: Sequence[Instance] = ()
 
 
 class Case(Protocol):
@@ -56,6 +60,10 @@ class Case(Protocol):
         ...
 
     def instance(self) -> Instance: ...
+
+    def reduced(self, still_fails: Callable[[Case], bool]) -> Case:
+        """The smallest case that can be found for which `still_fails` is true, or this one."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Final
 
@@ -15,27 +16,51 @@ from pytest_lance_ar.targets.pq_l2 import inputs, reference
 from pytest_lance_ar.targets.pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
+from pytest_lance_ar.targets.protocol import Arrays, Case, Instance, PackInstance
 
 Codes = NDArray[np.uint8]
 
-FIXTURE_VECTORS: Final = 4096
+FIXTURE_VECTORS: Final = 2048
 QUERIES_PER_CASE: Final = 3
-STRUCTURES: Final = ("plain", "ties", "equal", "edges", "repeated")
+STRUCTURES: Final = (
+    "plain",
+    "ties",
+    "equal",
+    "edges",
+    "repeated",
+    "ascending",
+    "descending",
+    "lists",
+    "neighbours",
+    "needle",
+    "farthest",
+)
 """How the codes of a drawn case are made; see `_structured`."""
+LITERAL_LIMIT: Final = 1000
+"""A literal case whose text is longer is not small: a seed says the same in a line."""
 
 
 def instance_of(
-    shape: PqShape, codebook: Float32, packs: list[tuple[Codes, Float32]], k: int, *, many_calls: bool = False
+    shape: PqShape,
+    codebook: Float32,
+    packs: Sequence[tuple[Codes, Float32]],
+    k: int | Sequence[int],
+    *,
+    beside: Sequence[Instance] = (),
+    many_calls: bool = False,
 ) -> Instance:
-    """The instance of one kernel object that serves (codes, queries) pairs.
+    """The instance of one kernel object that serves (codes, queries) pairs, all with one k or each with its own.
 
     many_calls: it is worth compiling what computes the expected distances.
     """
+    ks = [k] * len(packs) if isinstance(k, int) else k
     return Instance(
         params={"shape": (shape.dim, shape.num_sub_vectors, shape.num_centroids)},
         arrays={"codebook": codebook},
-        packs=[_pack(codebook, codes, queries, k, many_calls) for codes, queries in packs],
+        packs=[
+            _pack(codebook, codes, queries, own, many_calls) for (codes, queries), own in zip(packs, ks, strict=True)
+        ],
+        beside=beside,
     )
 
 
@@ -91,8 +116,9 @@ def fixture(shape: PqShape, distribution: str, seed: int, count: int = FIXTURE_V
 class DrawnCase:
     """Inputs drawn from a distribution by seed.
 
-    fixture: seed of a trained codebook and of 4,096 coded vectors, from which n are picked; None builds a codebook
-    of sampled vectors and codes of the given structure from `seed` alone. code_sets: how many sets one kernel packs.
+    fixture: seed of a trained codebook and of 2,048 coded vectors, from which n are picked; None builds a codebook
+    of sampled vectors and codes of the given structure from `seed` alone. code_sets: how many sets one kernel packs;
+    with more than one, each has its own n and k, and a second kernel object, of another codebook, lives beside it.
     """
 
     shape: PqShape
@@ -128,30 +154,50 @@ class DrawnCase:
         return text
 
     def instance(self) -> Instance:
+        return self._instance("", [self._rival()] if self.code_sets > 1 else [])
+
+    def reduced(self, still_fails: Callable[[Case], bool]) -> Case:
+        from pytest_lance_ar.targets.pq_l2 import reduction
+
+        return reduction.reduced(self, still_fails)
+
+    def _rival(self) -> Instance:
+        """A kernel object of the same shape that shares nothing else."""
+        return replace(self, code_sets=1)._instance("rival ", [])
+
+    def _instance(self, role: str, beside: Sequence[Instance]) -> Instance:
         if self.fixture is not None:
             codebook, pool = fixture(self.shape, self.distribution, self.fixture)
         else:
-            vectors = self._vectors(self.shape.num_centroids, "codebook")
-            codebook = inputs.sampled_codebook(vectors, self.shape, Stream(self.seed, "codebook"))
+            vectors = self._vectors(self.shape.num_centroids, f"{role}codebook")
+            codebook = inputs.sampled_codebook(vectors, self.shape, Stream(self.seed, f"{role}codebook"))
             if self.structure == "ties":
                 # Every second centroid is the one before it again: different codes, equal distances.
                 codebook[:, 1::2] = codebook[:, 0 : codebook.shape[1] - 1 : 2]
             pool = None
-        packs = []
+        sizes = [(self.n, self.k), (self.n // 2 + 1, self.k // 2 + 1), (self.n + 7, self.k + 3)]
+        packs, ks = [], []
         for code_set in range(self.code_sets):
-            n = self.n if code_set == 0 else self.n // 2 + 1
-            stream = Stream(self.seed, "codes", code_set)
-            codes = (
-                _structured(self.structure, self.shape, n, stream) if pool is None else pool[stream.below(len(pool), n)]
-            )
-            packs.append((np.ascontiguousarray(codes), self._vectors(QUERIES_PER_CASE, f"query {code_set}")))
-        return instance_of(self.shape, codebook, packs, self.k)
+            n, k = sizes[code_set % len(sizes)]
+            stream = Stream(self.seed, f"{role}codes", code_set)
+            queries = self._vectors(QUERIES_PER_CASE, f"query {role}{code_set}")
+            if pool is not None:
+                codes = pool[stream.below(len(pool), n)]
+            else:
+                codes = _structured(self.structure, self.shape, n, stream, codebook, queries[0])
+                if self.structure != "plain" and n:
+                    # Every sub-vector of this query is a centroid: the nearest distance is zero, or nearly so.
+                    queries[1] = codebook[np.arange(len(codebook)), codes[n // 2]].reshape(-1)
+            packs.append((np.ascontiguousarray(codes), queries))
+            ks.append(k)
+        return instance_of(self.shape, codebook, packs, ks, beside=beside)
 
     def _vectors(self, count: int, role: str) -> Float32:
         return inputs.vectors(self.distribution, count, self.shape.dim, seed=self.seed, role=role)
 
 
-def _structured(structure: str, shape: PqShape, n: int, stream: Stream) -> Codes:
+def _structured(structure: str, shape: PqShape, n: int, stream: Stream, codebook: Float32, query: Float32) -> Codes:
+    """Codes: uint8 (n, M). The query is the first that they are searched with."""
     m, k = shape.num_sub_vectors, shape.num_centroids
     match structure:
         case "equal":  # all vectors the same: every place is a tie
@@ -160,8 +206,23 @@ def _structured(structure: str, shape: PqShape, n: int, stream: Stream) -> Codes
             codes = stream.below(2, n * m).reshape(n, m) * (k - 1)
         case "repeated":  # few different vectors, so that ties straddle the k-th place
             codes = stream.below(k, 3 * m).reshape(3, m)[stream.below(3, n)]
+        case "lists":  # runs of vectors that differ in a few sub-vectors: clusters, one after the other
+            prototype = stream.below(k, 12 * m).reshape(12, m)[np.sort(stream.below(12, n))]
+            codes = np.where(stream.chosen(0.1, n * m).reshape(n, m), stream.below(k, n * m).reshape(n, m), prototype)
+        case "neighbours":  # each vector differs from one in a single sub-vector: all else is equal
+            codes = np.tile(stream.below(k, m), (n, 1))
+            codes[np.arange(n), stream.below(m, n)] = stream.below(k, n)
+        case "needle":  # all vectors the same, but for the nearest that there can be
+            codes = np.tile(stream.below(k, m), (n, 1))
+            codes[stream.below(max(n, 1), 1)[:n]] = reference.distance_table(query, codebook).argmin(axis=1)
+        case "farthest":  # the two centroids that are farthest from the query: sums as large as can be
+            order = np.argsort(reference.distance_table(query, codebook), axis=1, kind="stable")[:, -2:]
+            codes = order[np.arange(m), stream.below(order.shape[1], n * m).reshape(n, m)]
         case _:
             codes = stream.below(k, n * m).reshape(n, m)
+            if structure in ("ascending", "descending"):
+                order = np.argsort(reference.distances(reference.distance_table(query, codebook), codes), kind="stable")
+                codes = codes[order if structure == "ascending" else order[::-1]]
     return codes.astype(np.uint8)
 
 
@@ -197,6 +258,11 @@ class LiteralCase:
             shape, np.array(self.codebook, np.float32), [(codes, np.array(self.queries, np.float32))], self.k
         )
 
+    def reduced(self, still_fails: Callable[[Case], bool]) -> Case:
+        from pytest_lance_ar.targets.pq_l2 import reduction
+
+        return reduction.reduced(self, still_fails)
+
 
 def parse(spec: str) -> DrawnCase | LiteralCase:
     """Rebuild a case from its `spec`. Raises ValueError when it is none."""
@@ -217,7 +283,7 @@ def _parse_drawn(spec: str) -> DrawnCase:
         if name in fields:
             fields[name] = int(fields[name])
     case = DrawnCase(shape=shape, **fields)
-    if case.distribution not in inputs.DISTRIBUTIONS:
+    if case.distribution not in inputs.DISTRIBUTIONS + inputs.EXTREMES:
         raise ValueError(f"unknown distribution {case.distribution!r}")
     if case.structure not in STRUCTURES:
         raise ValueError(f"unknown structure {case.structure!r}")

@@ -20,12 +20,15 @@ from pytest_lance_ar.targets.pq_l2.shape import PqShape
 Float32 = NDArray[np.float32]
 
 DISTRIBUTIONS: Final = ("gaussian", "uniform", "sparse", "large_dynamic_range", "mostly_zero", "clustered")
+EXTREMES: Final = ("integers", "signs", "close", "offset", "far", "outlier", "scales", "tiny", "huge")
+"""Values that arithmetic goes wrong on; see `_extreme`. Squared distances of up to 4,096 dimensions stay finite."""
 
 SPARSE_DENSITY: Final = 0.10
 MOSTLY_ZERO_DENSITY: Final = 0.01
 NUM_CLUSTERS: Final = 32
 CLUSTER_SD: Final = np.float32(0.10)
 MAGNITUDES: Final = np.array([1e-3, 1.0, 1e3], dtype=np.float32)
+SCALES: Final = np.array([0.0, 2.0**-140, 1e-22, 1e-3, 1.0, 1e3], dtype=np.float32)
 
 _U16: Final = 1 << 16
 _SQRT_HALF: Final = np.float32(0.70710678)
@@ -84,10 +87,13 @@ def vectors(distribution: str, count: int, dim: int, *, seed: int, role: str) ->
     """Draw `count` vectors of `dim` floats: float32 (count, dim), C-contiguous.
 
     `role` ("base", "query", ...) chooses an independent stream; vectors of all roles under one seed share their
-    clusters. Raises ValueError for a distribution that is not in `DISTRIBUTIONS`.
+    clusters, their scales and their constant columns. Raises ValueError for a distribution that is neither in
+    `DISTRIBUTIONS` nor in `EXTREMES`.
     """
+    if distribution in EXTREMES:
+        return _extreme(distribution, count, dim, seed, role)
     if distribution not in DISTRIBUTIONS:
-        raise ValueError(f"unknown distribution {distribution!r}; choose one of {', '.join(DISTRIBUTIONS)}")
+        raise ValueError(f"unknown distribution {distribution!r}; choose one of {', '.join(DISTRIBUTIONS + EXTREMES)}")
     stream = Stream(seed, distribution, dim, role)
     size = count * dim
     match distribution:
@@ -107,6 +113,42 @@ def vectors(distribution: str, count: int, dim: int, *, seed: int, role: str) ->
         case _:
             values = stream.normal(size)
     return np.ascontiguousarray(values.reshape(count, dim), dtype=np.float32)
+
+
+def _extreme(distribution: str, count: int, dim: int, seed: int, role: str) -> Float32:
+    """Adversarial values: float32 (count, dim), finite."""
+    stream = Stream(seed, distribution, dim, role)
+    normal = stream.normal(count * dim).reshape(count, dim)
+    match distribution:
+        case "integers":  # exact ties, exact zeros, and zeros of either sign
+            values = (stream.below(5, count * dim) - 2).astype(np.float32).reshape(count, dim)
+            values = np.where((values == 0) & (normal < 0), np.float32(-0.0), values)
+        case "signs":  # -1 or 1: a few distances, all far apart, and the largest there can be
+            values = np.where(normal < 0, np.float32(-1.0), np.float32(1.0))
+        case "close":  # terms of which no single one counts
+            values = normal * np.float32(2.0**-11)
+        case "offset":  # far from the origin, near each other: what expands the square cancels
+            values = normal + np.float32(4096.0)
+        case "far":  # the query is far from all: distances tie but for their last bits
+            values = normal if role.startswith("query") else normal * np.float32(2.0**-7) + np.float32(1000.0)
+        case "outlier":  # one vector is far from all others, which are all one quantisation step
+            factor = np.ones((count, 1), np.float32)
+            factor[stream.below(max(count, 1), 1)[:count]] = 1e4
+            values = normal * factor
+        case "scales":  # runs of columns with a magnitude of their own, among them none
+            columns = Stream(seed, distribution, dim, "columns")
+            run = np.arange(dim) // (1 + int(columns.below(8, 1)[0]))
+            scale = SCALES[columns.below(len(SCALES), dim)][run]
+            values = np.where(scale == 0, np.float32(7.5), normal * scale)  # constant columns
+        case "tiny":  # squares are denormal, or zero
+            values = (
+                normal
+                * np.float32(2.0**-70)
+                * MAGNITUDES[stream.below(len(MAGNITUDES), count * dim)].reshape(count, dim)
+            )
+        case _:  # huge: squares near the top of float32
+            values = normal * np.float32(1e16)
+    return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def sampled_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float32:

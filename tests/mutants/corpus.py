@@ -1,0 +1,68 @@
+"""The corpus: kernels that are wrong by contract, each a small change away from an honest one, by kind of bug.
+
+`mutants.txt` has the changes as hunks: lines of context, lines that go (-) and lines that come (+); `...` parts two
+hunks of one mutant. `equivalent.txt` has changes that keep the contract after all, each with the reason: they are not
+counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+BASES: Final = {path.stem: path.read_text() for path in sorted(HERE.glob("bases/*.py"))}
+"""Honest kernels, by name."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A base kernel and the pieces of its text that are replaced. why: the reason, where that is no bug."""
+
+    family: str
+    name: str
+    base: str
+    changes: tuple[tuple[str, str], ...] = ()
+    why: str = ""
+
+    @property
+    def source(self) -> str:
+        """The kernel's text. Raises ValueError unless each old piece is there exactly once."""
+        text = "\n" + BASES[self.base]
+        for old, new in self.changes:
+            if text.count(old) != 1:
+                raise ValueError(f"{self.name}: {text.count(old)} places in {self.base} have {old!r}")
+            text = text.replace(old, new)
+        return text.removeprefix("\n")
+
+
+def parse(text: str) -> Iterator[Mutant]:
+    """Read mutants: `# family`, `## name`, `base: name`, `why: reason`, then hunks."""
+    family = ""
+    for section in text.split("\n# "):
+        family, _, rest = section.removeprefix("# ").partition("\n")
+        for part in rest.split("\n## ")[1:]:
+            name, *lines = part.rstrip("\n").split("\n")
+            fields = {}
+            while lines and lines[0].startswith(("base: ", "why: ")):
+                key, _, fields[key] = lines.pop(0).partition(": ")
+            hunks = "\n".join(lines).split("\n...\n")
+            yield Mutant(family, name, fields["base"], tuple(map(_change, hunks)), fields.get("why", ""))
+
+
+def _change(hunk: str) -> tuple[str, str]:
+    """The lines that a hunk replaces, whole, and what comes in their place."""
+    lines = hunk.split("\n")
+    old = [line[1:] for line in lines if line[:1] != "+"]
+    new = [line[1:] for line in lines if line[:1] != "-"]
+    return _whole(old), _whole(new)
+
+
+def _whole(lines: list[str]) -> str:
+    return "\n" + "".join(f"{line}\n" for line in lines)
+
+
+MUTANTS: Final = tuple(parse(HERE.joinpath("mutants.txt").read_text()))
+EQUIVALENT: Final = tuple(parse(HERE.joinpath("equivalent.txt").read_text()))
