@@ -129,6 +129,7 @@ class DrawnCase:
     structure: str = "plain"
     fixture: int | None = None
     code_sets: int = 1
+    queries: int = QUERIES_PER_CASE
 
     @property
     def spec(self) -> str:
@@ -140,6 +141,8 @@ class DrawnCase:
             text += f" fixture={self.fixture}"
         if self.code_sets != 1:
             text += f" code_sets={self.code_sets}"
+        if self.queries != QUERIES_PER_CASE:
+            text += f" queries={self.queries}"
         return text
 
     @property
@@ -151,6 +154,8 @@ class DrawnCase:
             text += f", fixture {self.fixture}"
         if self.code_sets != 1:
             text += f", {self.code_sets} code sets"
+        if self.queries != QUERIES_PER_CASE:
+            text += f", {self.queries} queries"
         return text
 
     def instance(self) -> Instance:
@@ -180,12 +185,12 @@ class DrawnCase:
         for code_set in range(self.code_sets):
             n, k = sizes[code_set % len(sizes)]
             stream = Stream(self.seed, f"{role}codes", code_set)
-            queries = self._vectors(QUERIES_PER_CASE, f"query {role}{code_set}")
+            queries = self._vectors(self.queries, f"query {role}{code_set}")
             if pool is not None:
                 codes = pool[stream.below(len(pool), n)]
             else:
                 codes = _structured(self.structure, self.shape, n, stream, codebook, queries[0])
-                if self.structure != "plain" and n:
+                if self.structure != "plain" and n and self.queries > 1:
                     # Every sub-vector of this query is a centroid: the nearest distance is zero, or nearly so.
                     queries[1] = codebook[np.arange(len(codebook)), codes[n // 2]].reshape(-1)
             packs.append((np.ascontiguousarray(codes), queries))
@@ -235,6 +240,11 @@ class LiteralCase:
     queries: tuple[tuple[float, ...], ...]
     k: int
 
+    @classmethod
+    def of(cls, codebook: Float32, codes: NDArray[np.integer[Any]], queries: Float32, k: int) -> LiteralCase:
+        """A case of arrays of these shapes."""
+        return cls(_tuples(codebook), _tuples(codes), _tuples(queries), k)
+
     @property
     def shape(self) -> PqShape:
         return PqShape(len(self.queries[0]), len(self.codebook), len(self.codebook[0]))
@@ -264,6 +274,13 @@ class LiteralCase:
         return reduction.reduced(self, still_fails)
 
 
+def _tuples(array: NDArray[Any]) -> Any:
+    """An array as nested tuples of Python's numbers, float32 as the shortest that reads back as the same."""
+    if array.ndim:
+        return tuple(_tuples(row) for row in array)
+    return float(str(array)) if array.dtype.kind == "f" else int(array)
+
+
 def parse(spec: str) -> DrawnCase | LiteralCase:
     """Rebuild a case from its `spec`. Raises ValueError when it is none."""
     try:
@@ -279,7 +296,7 @@ def parse(spec: str) -> DrawnCase | LiteralCase:
 def _parse_drawn(spec: str) -> DrawnCase:
     fields: dict[str, Any] = dict(item.split("=", 1) for item in spec.split())
     shape = PqShape(*(int(number) for number in fields.pop("shape").split(",")))
-    for name in ("seed", "n", "k", "fixture", "code_sets"):
+    for name in ("seed", "n", "k", "fixture", "code_sets", "queries"):
         if name in fields:
             fields[name] = int(fields[name])
     case = DrawnCase(shape=shape, **fields)
@@ -287,8 +304,8 @@ def _parse_drawn(spec: str) -> DrawnCase:
         raise ValueError(f"unknown distribution {case.distribution!r}")
     if case.structure not in STRUCTURES:
         raise ValueError(f"unknown structure {case.structure!r}")
-    if case.n < 0 or case.k < 1 or case.code_sets < 1:
-        raise ValueError("n must be at least 0, k and code_sets at least 1")
+    if case.n < 0 or case.k < 1 or min(case.code_sets, case.queries) < 1:
+        raise ValueError("n must be at least 0, k, code_sets and queries at least 1")
     return case
 
 

@@ -143,7 +143,7 @@ def _extreme(distribution: str, count: int, dim: int, seed: int, role: str) -> F
         case "tiny":  # squares are denormal, or zero
             values = (
                 normal
-                * np.float32(2.0**-70)
+                * np.float32(2.0**-76)
                 * MAGNITUDES[stream.below(len(MAGNITUDES), count * dim)].reshape(count, dim)
             )
         case _:  # huge: squares near the top of float32

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class ArrayCase:
         return self.literal().where
 
     def literal(self) -> cases.LiteralCase:
-        return cases.LiteralCase(_tuples(self.codebook), _tuples(self.codes), _tuples(self.queries), self.k)
+        return cases.LiteralCase.of(self.codebook, self.codes, self.queries, self.k)
 
     def instance(self) -> Instance:
         num_sub_vectors, num_centroids, dsub = self.codebook.shape
@@ -204,10 +204,3 @@ def _with_dimensions(case: ArrayCase, kept: NDArray[np.int64]) -> ArrayCase:
         codebook=np.ascontiguousarray(case.codebook[:, :, kept]),
         queries=np.ascontiguousarray(queries.reshape(len(queries), -1)),
     )
-
-
-def _tuples(array: NDArray[Any]) -> Any:
-    """An array as nested tuples of Python's numbers, float32 as the shortest that reads back as the same."""
-    if array.ndim:
-        return tuple(_tuples(row) for row in array)
-    return float(str(array)) if array.dtype.kind == "f" else int(array)

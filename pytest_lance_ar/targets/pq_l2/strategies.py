@@ -1,7 +1,6 @@
 """What the suite draws: a seed, a distribution, a structure and a size, from which a case builds its arrays.
 
-So an example is a line of text whatever its arrays weigh, shrinks in a few steps and replays anywhere. Small literal
-arrays are drawn value by value.
+So an example is a line of text whatever its arrays weigh, is drawn at once, shrinks in few steps and replays anywhere.
 """
 
 from __future__ import annotations
@@ -9,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
 from hypothesis import strategies as st
 
 from pytest_lance_ar.targets.pq_l2.cases import STRUCTURES, DrawnCase, LiteralCase
-from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES
+from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES, Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 
 BLOCKS: Final = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -45,28 +45,38 @@ def counts(most: int) -> st.SearchStrategy[int]:
     return st.one_of(st.integers(0, most), st.sampled_from([n for n in AROUND_BLOCKS if n <= most]))
 
 
-values = st.one_of(
-    st.integers(-4, 4).map(float),  # small integers: exact ties
-    st.floats(-1e3, 1e3, width=32, allow_subnormal=False),
-    st.sampled_from([-0.0, 2.0**-149, 1e-20, 4096.0, 4097.0, 1e6, -1e9]),
-)
+SPECIAL_VALUES: Final = np.array([-0.0, 2.0**-149, 1e-20, 0.1, 4096.0, 4097.0, 1e6, -1e9], np.float32)
 
 
-@st.composite
-def literal_cases(draw: st.DrawFn) -> LiteralCase:
-    m, dsub, k_centroids = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 5))
-    n = draw(st.integers(0, 12))
+def small_case(seed: int, num_sub_vectors: int, dsub: int, num_centroids: int, n: int, k: int) -> LiteralCase:
+    """A few values, each of a kind of its own: a small integer (exact ties), one of up to thousands, a special one."""
+    stream = Stream(seed, "small", num_sub_vectors, dsub, num_centroids, n, k)
 
-    def table(rows: int, columns: int, element: st.SearchStrategy[float]) -> tuple[tuple[float, ...], ...]:
-        row = st.tuples(*[element] * columns)
-        return draw(st.tuples(*[row] * rows))
+    def floats(*shape: int) -> Float32:
+        count = int(np.prod(shape))
+        integers = (stream.below(9, count) - 4).astype(np.float32)
+        special = SPECIAL_VALUES[stream.below(len(SPECIAL_VALUES), count)]
+        kind = stream.below(8, count)
+        drawn = np.where(kind < 4, integers, np.where(kind < 7, stream.normal(count) * np.float32(300.0), special))
+        return drawn.reshape(shape)
 
-    return LiteralCase(
-        codebook=tuple(table(k_centroids, dsub, values) for _ in range(m)),
-        codes=draw(st.tuples(*[st.tuples(*[st.integers(0, k_centroids - 1)] * m)] * n)),
-        queries=table(2, m * dsub, values),
-        k=draw(st.integers(1, 14)),
+    return LiteralCase.of(
+        floats(num_sub_vectors, num_centroids, dsub),
+        stream.below(num_centroids, n * num_sub_vectors).reshape(n, num_sub_vectors),
+        floats(2, num_sub_vectors * dsub),
+        k,
     )
+
+
+small_cases = st.builds(
+    small_case,
+    seed=seeds,
+    num_sub_vectors=st.integers(1, 3),
+    dsub=st.integers(1, 3),
+    num_centroids=st.integers(1, 5),
+    n=st.integers(0, 12),
+    k=st.integers(1, 14),
+)
 
 
 def tails(shape: PqShape, seed: int) -> Iterator[DrawnCase]:
@@ -83,6 +93,17 @@ def traps(shape: PqShape, seed: int) -> Iterator[DrawnCase]:
         for j, (n, k) in enumerate(((150, 10), (700, 1), (1300, 64))):
             structure = STRUCTURES[(seed + 3 * i + j) % len(STRUCTURES)]
             yield DrawnCase(shape, distribution, seed + 3 * i + j, n + 31 * i, k, structure)
+
+
+def many_queries(line: PqShape, shape: PqShape, seed: int) -> Iterator[DrawnCase]:
+    """Many queries of few vectors, for bounds that prune wrongly now and then: on a line, where the triangle inequality
+    is tight, and among clusters."""
+    for i in range(10):
+        n, k = (40, 60, 90, 130, 200)[i % 5], (1, 2, 3, 5, 8, 13)[i % 6]
+        yield DrawnCase(line, ("uniform", "gaussian")[i % 2], seed + i, n, k, queries=100)
+    for i in range(4):
+        structure = ("lists", "plain", "neighbours", "descending")[i]
+        yield DrawnCase(shape, ("gaussian", "clustered")[i % 2], seed + i, 900, 10, structure, queries=30)
 
 
 def large_n(shape: PqShape, seed: int) -> Iterator[DrawnCase]:

@@ -53,6 +53,7 @@ class PqL2:
             "test_several_code_sets_in_one_kernel",
             *(f"test_traps[{name}]" for name in TRAP_SHAPES),
             "test_tails",
+            "test_many_queries",
             "test_large_k",
             "test_large_n",
         ]

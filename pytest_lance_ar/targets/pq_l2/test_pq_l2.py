@@ -19,9 +19,10 @@ from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import BATTERY_DISTRIBUTIONS, ODD_SHAPES, SHAPES, TRAP_SHAPES
 
 EXAMPLES = {
-    "test_drawn_arrays": 100,
+    "test_drawn_arrays": 150,
     "test_traps": 31,
     "test_tails": 27,
+    "test_many_queries": 14,
     "test_odd_shape": 14,
     "test_edge_of_n_and_k": 16,
     "test_several_code_sets_in_one_kernel": 15,
@@ -41,9 +42,9 @@ def test_earlier_falsifying_examples(examiner: Examiner, earlier_cases: list[str
         examiner.examine(cases.parse(spec))
 
 
-@given(case=strategies.literal_cases())
+@given(case=strategies.small_cases)
 def test_drawn_arrays(examiner: Examiner, case: LiteralCase) -> None:
-    """Every value drawn: what fails here shrinks to a handful of numbers."""
+    """A handful of numbers, many times."""
     examiner.examine(case)
 
 
@@ -57,6 +58,13 @@ def test_traps(examiner: Examiner, fixture_seed: int, name: str) -> None:
 def test_tails(examiner: Examiner, fixture_seed: int) -> None:
     """N around the sizes that a kernel may work in, with the nearest vectors at the end."""
     for case in islice(strategies.tails(SMALL, fixture_seed), EXAMPLES["test_tails"]):
+        examiner.examine(case)
+
+
+def test_many_queries(examiner: Examiner, fixture_seed: int) -> None:
+    """Pruning that is wrong once in a hundred queries."""
+    cases_ = strategies.many_queries(ODD_SHAPES["dim_is_1"], ODD_SHAPES["K_is_100"], fixture_seed)
+    for case in islice(cases_, EXAMPLES["test_many_queries"]):
         examiner.examine(case)
 
 
