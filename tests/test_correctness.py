@@ -25,6 +25,20 @@ from tests.kernels import PURE_PYTHON, changed
 CASE = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=5, k=3)
 OTHER = replace(CASE, n=6)
 WRONG = changed(PURE_PYTHON, "        out[:] = 0\n", "        out[:] = 0\n        out[1, 2] = 0.25\n")
+ROUNDED = changed(PURE_PYTHON, "    def probe_top_k", "        out *= np.float32(1 + 5e-7)\n\n    def probe_top_k")
+WRONG_FROM_21 = changed(
+    PURE_PYTHON,
+    "return ids, distance[ids]",
+    "return ids, distance[ids] + np.float32(0.001 if len(distance) > 20 else 0)",
+)
+MISSES_THE_NEAREST = changed(PURE_PYTHON, "[:k]", "[int(len(distance) > k) :][:k]")
+
+
+def with_table_entry(expression: str) -> str:
+    """The quick kernel with something done to its table."""
+    return changed(PURE_PYTHON, "    def probe_top_k", f"        out[:] = {expression}\n\n    def probe_top_k")
+
+
 EXIT = 'typing.sys.modules["os"]._exit(3)'
 """Ends the process, past the list of imports that a kernel may make."""
 
@@ -106,15 +120,101 @@ def test_a_failing_test_settles_on_what_it_knows_when_the_time_for_shrinking_is_
     clock, later = Clock(), replace(CASE, n=7)
     with examining(WRONG, clock=clock) as examiner:
         first = failure_of(examiner, CASE)
-        clock.now = SHRINK_SECONDS - 0.1
+        clock.now = SHRINK_SECONDS / 2 - 0.1
         second = failure_of(examiner, OTHER)
-        clock.now = SHRINK_SECONDS + 0.1  # since the first failure, not the latest
+        clock.now = SHRINK_SECONDS / 2 + 0.1  # since the first failure, not the latest
         examiner.examine(later)
         assert failure_of(examiner, CASE) == first
         assert failure_of(examiner, OTHER) == second
         assert examiner.examples == 2
         examiner.begin()
         assert failure_of(examiner, later).case == later.spec
+
+
+def test_what_a_test_ends_on_is_cut_down_to_the_smallest_literal_case() -> None:
+    with examining(WRONG_FROM_21) as examiner:
+        drawn = failure_of(examiner, DrawnCase(PqShape(24, 6, 100), "uniform", seed=0, n=150, k=10))
+        examiner.reduce()
+        smallest = examiner.failure
+        assert smallest is not None
+        assert smallest.case == LiteralCase((((0.0,),),), ((0,),) * 21, ((1.0,),), k=1).spec
+        assert "N 21, k 1, codebook [[[0.0]]]" in smallest.where
+        assert smallest.sentence.startswith("probe_top_k distances[0]: expected 1.0 ")
+        assert (smallest.kind, smallest.hint) == (drawn.kind, drawn.hint)
+        # The report's command replays exactly this.
+        words = shlex.split(replay_command(smallest.case, "kernel/pq_l2.py"))
+        assert failure_of(examiner, TARGET.parse_case(words[-1])) == smallest
+
+
+def test_what_is_only_wrong_on_large_arrays_stays_the_case_that_was_drawn() -> None:
+    large = changed(
+        PURE_PYTHON, "return ids, distance[ids]", "return ids, distance[ids] + np.float32(len(distance) > 1500)"
+    )
+    case = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=1600, k=3)
+    with examining(large) as examiner:
+        drawn = failure_of(examiner, case)
+        examiner.reduce()
+        assert examiner.failure == drawn
+        assert drawn.case == case.spec
+
+
+def test_reducing_ends_when_the_time_for_it_is_over() -> None:
+    clock = Clock()
+    with examining(WRONG, clock=clock) as examiner:
+        first = failure_of(examiner, CASE)
+        clock.now = SHRINK_SECONDS
+        examiner.reduce()
+        assert examiner.failure == first
+        assert examiner.examples == 1
+
+
+def test_a_reduced_failure_is_the_same_bug() -> None:
+    """This kernel has two: small cases show only the other one."""
+    both = changed(
+        PURE_PYTHON,
+        "        ids = np.argsort",
+        "        if len(distance) > 20:\n            distance += 1\n"
+        "        elif len(distance) == 1:\n            return 0\n"
+        "        ids = np.argsort",
+    )
+    with examining(both) as examiner:
+        failure_of(examiner, DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=60, k=3))
+        examiner.reduce()
+        assert examiner.failure is not None
+        assert examiner.failure.kind is FaultKind.WRONG_ANSWER
+        assert "N 21, k 1" in examiner.failure.where
+
+
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        (ROUNDED, "rounding only"),
+        (with_table_entry("out.astype(np.float16)"), "not rounding: precision was given up"),
+        (with_table_entry("(out.view(np.uint32) & 0xFFFF0000).view(np.float32)"), "not rounding: precision"),
+        (with_table_entry("np.rint(out / (out.max() / 255)) * (out.max() / 255)"), "not rounding: precision"),
+        (with_table_entry("np.rint(out / (out.max() / 65535)) * (out.max() / 65535)"), "not rounding: precision"),
+        (with_table_entry("out[::-1]"), "not rounding: the arithmetic differs"),
+        (MISSES_THE_NEAREST, "not rounding: each distance is right for its id"),
+    ],
+    ids=["rounding", "float16", "bfloat16", "u8", "u16", "swapped rows", "the nearest missed"],
+)
+def test_each_kind_of_difference_gets_its_advice_however_small_the_case(source: str, advice: str) -> None:
+    with examining(source) as examiner:
+        drawn = failure_of(examiner, DrawnCase(PqShape(24, 6, 100), "large_dynamic_range", seed=1, n=50, k=10))
+        assert drawn.hint.startswith(advice)
+        examiner.reduce()
+        assert examiner.failure is not None
+        assert examiner.failure.case.startswith("{")
+        assert len(examiner.failure.case) < len('{"codebook":,"codes":,"queries":,"k":1}') + 60
+        assert examiner.failure.hint == drawn.hint
+
+
+def test_kernel_objects_that_share_state_are_found() -> None:
+    shared = changed(PURE_PYTHON, "        self.codebook = codebook", "        PqKernel.codebook = codebook")
+    alone = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=60, k=3)
+    with examining(shared) as examiner:
+        examiner.examine(alone)
+        assert failure_of(examiner, replace(alone, code_sets=2)).sentence.startswith("distance_table[0, 0]: expected")
 
 
 def test_an_answer_that_stays_from_an_earlier_call_is_told(hosts: list[KernelHost]) -> None:
@@ -205,7 +305,6 @@ def test_a_broken_contract_needs_no_process(hosts: list[KernelHost]) -> None:
     assert hosts == []
 
 
-ROUNDED = changed(PURE_PYTHON, "    def probe_top_k", "        out *= np.float32(1 + 5e-7)\n\n    def probe_top_k")
 LARGE = LiteralCase(codebook=(((0.0,), (1.0,)),), codes=((1,), (0,)), queries=((1000.0,),), k=1)
 
 
@@ -223,7 +322,9 @@ def test_a_difference_of_rounding_may_be_allowed() -> None:
 
 def test_the_hint_depends_on_what_differs() -> None:
     value = Mismatch("distance_table", (0, 0), "1.0", "1.1", abs_error=0.1, ulps=838861)
-    assert hint(value).startswith("not rounding")
+    assert hint(value).startswith("not rounding: the arithmetic differs")
+    assert hint(replace(value, lossy=True)).startswith("not rounding: precision was given up")
+    assert hint(replace(value, missed=True, lossy=True)).startswith("not rounding: each distance is right for its id")
     assert hint(replace(value, abs_error=float("nan"), ulps=None)).startswith("not rounding")
     assert "--lance-ar-rtol 1e-6" in hint(replace(value, rounding_only=True))
     assert hint(Mismatch("probe_top_k ids", (0,), "every id once", "3 a second time")) == ""

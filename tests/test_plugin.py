@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pytest_lance_ar.targets.pq_l2.target import TARGET
 from tests import kernels
 
 MEASURE = """
@@ -83,7 +84,7 @@ def test_baseline_then_keep_then_discard(
 ) -> None:
     first = gate(project, *workers)
     assert first.ret == 0
-    first.assert_outcomes(passed=31)  # the suite, and nothing of the project's
+    first.assert_outcomes(passed=len(TARGET.suite_tests))  # the suite, and nothing of the project's
     assert block(first)["verdict"] == "baseline"
 
     monkeypatch.setenv("RATIO", "0.9")
@@ -315,7 +316,7 @@ def test_an_interrupt_is_130(project: pytest.Pytester, workers: tuple[str, ...])
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if "test_earlier_falsifying_examples" in line or "31 items" in line:
+        if "test_earlier_falsifying_examples" in line or f"{len(TARGET.suite_tests)} items" in line:
             break
     time.sleep(1.0)  # into the call that never returns; sooner is as good
     process.send_signal(signal.SIGINT)

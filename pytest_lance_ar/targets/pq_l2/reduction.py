@@ -117,7 +117,7 @@ class _Reduction:
         """Drop ever smaller runs of an axis of `count` elements."""
         kept = np.arange(count)
         size = max(count - 1, 1)
-        while size and len(kept):
+        while size and (len(kept) <= cases.LITERAL_LIMIT or size > len(kept) // 16):  # else it stays too large
             start = 0
             while start < len(kept):
                 fewer = np.delete(kept, slice(start, start + size))
@@ -158,8 +158,9 @@ class _Reduction:
             replace(self.case, codebook=both.codebook),
             replace(self.case, queries=both.queries),
         ):
-            if not (_same(candidate.codebook, self.case.codebook) and _same(candidate.queries, self.case.queries)):
-                self._try(candidate)
+            same = _same(candidate.codebook, self.case.codebook) and _same(candidate.queries, self.case.queries)
+            if not same and self._try(candidate):
+                return
 
 
 def _simpler(value: float) -> Iterator[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2 import cases, inputs, quantizer, reference
+from pytest_lance_ar.targets.pq_l2 import cases, inputs, quantizer, reference, strategies
 from pytest_lance_ar.targets.pq_l2.cases import (
     FIXTURE_VECTORS,
     QUERIES_PER_CASE,
@@ -22,13 +23,15 @@ from pytest_lance_ar.targets.pq_l2.cases import (
     instance_of,
     parse,
 )
-from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS
+from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Instance
 
 Array = NDArray[Any]
 
 SMALL = PqShape(12, 3, 10)
+CASES_DIGEST = "6b1f11b06d84d06641bd5cceef9e1b2e2482b00b959f3c1e51d05e126f2d9233"
+WORKLOAD_DIGEST = "dff55dc35ae5c7f6b351884ae3a93abd3a1a7815fc1bc79de40ef07aae336ad7"
 LITERAL = LiteralCase(
     codebook=(((0.0,), (1.0,), (3.0,)), ((0.0,), (2.0,), (2.0,))),
     codes=((2, 0), (0, 0), (1, 1), (1, 2)),
@@ -53,6 +56,7 @@ drawn_cases = st.builds(
     structure=st.sampled_from(STRUCTURES),
     fixture=st.none() | st.integers(0, 2**64),
     code_sets=st.integers(1, 3),
+    queries=st.integers(1, 4),
 )
 numbers = st.one_of(st.integers(-3, 3).map(float), st.floats(width=32, allow_nan=False, allow_infinity=False))
 # Sums of squares must stay finite where answers are compared.
@@ -160,8 +164,9 @@ GOOD = "shape=12,3,10 distribution=gaussian seed=7 n=40 k=10"
         (GOOD.replace("seed=7", "seed=x"), "'x'"),
         (GOOD.replace("n=40", "n=4.5"), "'4.5'"),
         (GOOD.replace("n=40", "n=-1"), "n must be at least 0"),
-        (GOOD.replace("k=10", "k=0"), "k and code_sets at least 1"),
-        (GOOD + " code_sets=0", "k and code_sets at least 1"),
+        (GOOD.replace("k=10", "k=0"), "k, code_sets and queries at least 1"),
+        (GOOD + " code_sets=0", "k, code_sets and queries at least 1"),
+        (GOOD + " queries=0", "k, code_sets and queries at least 1"),
         (GOOD.replace("12,3,10", "12,5,10"), "must divide dim exactly"),
         (GOOD.replace("12,3,10", "12,3,257"), "at most 256"),
         (GOOD.replace("12,3,10", "12"), "num_sub_vectors"),
@@ -261,20 +266,24 @@ def test_what_a_kernel_gets_is_as_the_contract_says(case: DrawnCase) -> None:
     assert codebook.dtype == np.float32
     assert codebook.shape == (shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim)
     assert codebook.flags.c_contiguous
-    counts = [case.n] + [case.n // 2 + 1] * (case.code_sets - 1)
+    sizes = [(case.n, case.k), (case.n // 2 + 1, case.k // 2 + 1), (case.n + 7, case.k + 3)][: case.code_sets]
+    counts = [n for n, _ in sizes]
     assert [len(pack.arrays["codes"]) for pack in instance.packs] == counts
+    assert [pack.params["k"] for pack in instance.packs] == [k for _, k in sizes]
+    rivals = [rival.arrays["codebook"].shape for rival in instance.beside]
+    assert rivals == [codebook.shape] * (case.code_sets > 1)
     for pack, count in zip(instance.packs, counts, strict=True):
         codes = pack.arrays["codes"]
         assert codes.dtype == np.uint8
         assert codes.shape == (count, shape.num_sub_vectors)
         assert codes.flags.c_contiguous
         assert (codes < shape.num_centroids).all()
-        assert pack.params == {"k": case.k}
-        assert len(pack.calls) == QUERIES_PER_CASE
+        assert pack.params.keys() == {"k"}
+        assert len(pack.calls) == case.queries
         for call in pack.calls:
             assert call["query"].dtype == np.float32
             assert call["query"].shape == (shape.dim,)
-        n = min(case.k, count)
+        n = min(pack.params["k"], count)
         assert pack.outputs == {
             "table": ("float32", (shape.num_sub_vectors, shape.num_centroids)),
             "ids": ("int64", (n,)),
@@ -326,9 +335,74 @@ def test_other_codes_are_any(structure: str) -> None:
     assert set(np.unique(codes).tolist()) == set(range(SMALL.num_centroids))
 
 
+def distances_of(structure: str, seed: int = 4) -> tuple[Array, Array]:
+    """The reference distances of 60 vectors to the first query and to the second one."""
+    instance = DrawnCase(SMALL, "gaussian", seed, 60, 10, structure).instance()
+    codes = instance.packs[0].arrays["codes"]
+    first, second = (
+        reference.distances(reference.distance_table(call["query"], instance.arrays["codebook"]), codes)
+        for call in instance.packs[0].calls[:2]
+    )
+    return first, second
+
+
+def test_sorted_codes_are_sorted_by_distance_to_the_first_query() -> None:
+    assert (np.diff(distances_of("ascending")[0]) >= 0).all()
+    assert (np.diff(distances_of("descending")[0]) <= 0).all()
+    assert np.diff(distances_of("ascending")[0]).any()
+
+
+def test_a_needle_is_the_one_near_vector() -> None:
+    _, counts = np.unique(codes_of("needle"), axis=0, return_counts=True)
+    assert sorted(counts.tolist()) == [1, 59]
+    first, _ = distances_of("needle")
+    assert np.sort(first)[1] > first.min()
+    assert len({int(distances_of("needle", seed)[0].argmin()) for seed in range(5)}) > 1
+
+
+def test_neighbours_differ_in_one_sub_vector_at_most() -> None:
+    codes = codes_of("neighbours")
+    usual = np.array([np.bincount(column).argmax() for column in codes.T])
+    assert (codes != usual).sum(axis=1).max() == 1
+
+
+def test_lists_are_runs_of_vectors_alike() -> None:
+    codes = codes_of("lists")
+    alike = (codes[1:] == codes[:-1]).mean()
+    assert alike > 2 * (codes_of("plain")[1:] == codes_of("plain")[:-1]).mean()
+
+
+def test_farthest_codes_are_of_the_two_farthest_centroids() -> None:
+    instance = DrawnCase(SMALL, "gaussian", 4, 60, 10, "farthest").instance()
+    table = reference.distance_table(instance.packs[0].calls[0]["query"], instance.arrays["codebook"])
+    for row, column in zip(table, instance.packs[0].arrays["codes"].T, strict=True):
+        assert set(column.tolist()) == set(np.argsort(row)[-2:].tolist())
+
+
+@pytest.mark.parametrize("structure", [name for name in STRUCTURES if name != "plain"])
+def test_the_second_query_is_a_stored_vector(structure: str) -> None:
+    assert distances_of(structure)[1].min() == 0
+
+
 def test_every_structure_is_tested_here() -> None:
-    assert set(STRUCTURES) == {"plain", "ties", "equal", "edges", "repeated"}
-    assert len({codes_of(structure).tobytes() for structure in STRUCTURES if structure != "ties"}) == 4
+    tested = {"plain", "ties", "equal", "edges", "repeated"}
+    assert set(STRUCTURES) == tested | {"ascending", "descending", "lists", "neighbours", "needle", "farthest"}
+    assert len({codes_of(structure).tobytes() for structure in STRUCTURES if structure != "ties"}) == 10
+
+
+def test_a_seed_stands_for_these_very_cases() -> None:
+    """Each structure and each kind of values, to the bit: another machine or numpy must not make other cases."""
+    digest = hashlib.sha256()
+    for structure, distribution in zip(STRUCTURES * 2, (DISTRIBUTIONS + EXTREMES) * 2, strict=False):
+        case = DrawnCase(SMALL, distribution, 7, 40, 10, structure, code_sets=2)
+        digest.update(repr(all_bytes(case.instance())).encode())
+        digest.update(strategies.small_case(7, 2, 3, 4, 5, 6).spec.encode())
+    assert digest.hexdigest() == CASES_DIGEST
+
+
+def test_a_seed_stands_for_these_very_workloads() -> None:
+    codebook, codes = fixture.__wrapped__(SMALL, "clustered", 5, 300)
+    assert hashlib.sha256(codebook.astype("<f4").tobytes() + codes.tobytes()).hexdigest() == WORKLOAD_DIGEST
 
 
 def test_a_fixture_is_trained_and_its_codes_are_the_nearest_centroids() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, Stream, sampled_codebook, vectors
+from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES, Stream, sampled_codebook, vectors
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 
 Float32 = NDArray[np.float32]
@@ -24,6 +24,15 @@ DIGESTS = {
     "large_dynamic_range": "5a353829e23cb39f0691bdfa94ba9fdb905c1a8ef2d83c5820ea385926277751",
     "mostly_zero": "39011dcb1ad1a00f076d046374b7660a3451646a5ef49007022d47bb0a4098cc",
     "clustered": "c62e94324d6dba1511e5d8035c4a777a5de380a66bab6989beb4336986b9f822",
+    "integers": "f9e25cc9af2af72b9b531b118aeb669c945e92d2225b3861711a3d22ea2b228e",
+    "signs": "7ddb28071c0e2dab9d4f6597b17aeee96a1507588e4819eb6c9dec2ec4693d07",
+    "close": "8fc457f71413d6c53c341264197b675ced71c9eb9ca3a1c32cbdf33135deea01",
+    "offset": "3206b37d9541b7803126521873e8f284030227c7831f68c3946551f7d58ee753",
+    "far": "162782a23cd239c130ff663bc3185960dd746d0699c6f35abacdd8d684144eb1",
+    "outlier": "1cabb25d87e586e470a17051c7e141c633c769168337727228d0b6ff063a2f1c",
+    "scales": "f42611cf989eeeb555f34155d2bcaf40c1a8bf184c958bbd8626b4e7d7826020",
+    "tiny": "e76d4b8d4f525acd3e0aedc1dfd21c5dc7cc2d81ca980c58bed08a68d55c4882",
+    "huge": "825a73699100d0479bc5b5215b4f0aa9135795249c43c4e69605e5a2a09aa51f",
 }
 NORMAL_DIGEST = "d0262cb84c96ea52d4f524946783b14ae59469572753e56cab22e5f655af28e1"
 WORDS_DIGEST = "6e283afb253086b8f048a7ccc1d3c2ac03f8dc8cad01cda97a97224c6ff82cf8"
@@ -43,10 +52,10 @@ def sample(distribution: str, count: int = 400, dim: int = 250) -> Float32:
 
 
 def test_every_distribution_has_a_digest() -> None:
-    assert set(DIGESTS) == set(DISTRIBUTIONS)
+    assert set(DIGESTS) == {*DISTRIBUTIONS, *EXTREMES}
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS + EXTREMES)
 def test_a_seed_stands_for_these_very_bits(distribution: str) -> None:
     # Odd sizes: words of 64 bits are cut into halves and quarters.
     drawn = [vectors(distribution, 37, 11, seed=seed, role=role) for seed in (0, 2**32 - 1) for role in ("base", "q")]
@@ -103,7 +112,7 @@ def test_another_distribution_other_values() -> None:
         assert not np.isin(drawn[name][kept], drawn["gaussian"][kept]).all()
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS + EXTREMES)
 @pytest.mark.parametrize(("count", "dim"), [(0, 4), (1, 1), (1, 7), (5, 3)])
 def test_what_kernels_get_is_contiguous_float32(distribution: str, count: int, dim: int) -> None:
     values = vectors(distribution, count, dim, seed=1, role="base")
@@ -182,6 +191,34 @@ def test_clusters_are_shared_by_base_and_query() -> None:
     assert abs(centres.std() - 1) < 0.15
     noise = np.concatenate([base[cluster] - centre for cluster, centre in zip(members, centres, strict=True)])
     assert abs(noise.std() - 0.10) < 0.01
+
+
+@pytest.mark.parametrize("distribution", EXTREMES)
+def test_squared_distances_of_extremes_stay_finite(distribution: str) -> None:
+    base = vectors(distribution, 60, 4096, seed=3, role="base")
+    for query in vectors(distribution, 3, 4096, seed=3, role="query"):
+        assert np.isfinite(((base - query) ** 2).sum(axis=1, dtype=np.float32)).all()
+
+
+def test_extremes_are_what_they_are_called() -> None:
+    drawn = {name: vectors(name, 200, 64, seed=3, role="base") for name in EXTREMES}
+    assert set(np.unique(drawn["integers"]).tolist()) == {-2, -1, 0, 1, 2}
+    zeros = drawn["integers"][drawn["integers"] == 0]
+    assert 0 < np.signbit(zeros).sum() < zeros.size
+    assert set(np.unique(drawn["signs"]).tolist()) == {-1, 1}
+    assert np.abs(drawn["close"]).max() < 1e-2
+    assert abs(drawn["offset"].mean() - 4096) < 1
+    far_query = vectors("far", 5, 64, seed=3, role="query 0")
+    assert np.abs(drawn["far"] - 1000).max() < 0.1
+    assert np.abs(far_query).max() < 10
+    norms = np.sort(np.linalg.norm(drawn["outlier"], axis=1))
+    assert norms[-1] > 1000 * norms[-2]
+    smallest = np.finfo(np.float32).smallest_normal
+    assert 0 < (drawn["tiny"].astype(np.float64) ** 2).max() < 100 * smallest
+    assert np.abs(drawn["huge"]).max() > 1e16
+    scaled = [vectors("scales", 50, 64, seed=seed, role="base") for seed in range(9)]
+    assert any((values == np.float32(7.5)).all(axis=0).any() for values in scaled)  # a constant column
+    assert any(((values != 0) & (np.abs(values) < smallest)).any() for values in scaled)
 
 
 @given(seed=seeds, count=st.integers(1, 9))

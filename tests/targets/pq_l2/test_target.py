@@ -78,8 +78,16 @@ def test_the_odd_shapes_are_odd_in_each_way_that_the_contract_names() -> None:
 def test_an_odd_shape_is_what_it_is_called(name: str) -> None:
     shape = ODD_SHAPES[name]
     quantity, _, value = name.partition("_is_")
-    numbers = {"K": shape.num_centroids, "M": shape.num_sub_vectors, "dsub": shape.sub_vector_dim}
+    numbers = {"K": shape.num_centroids, "M": shape.num_sub_vectors, "dsub": shape.sub_vector_dim, "dim": shape.dim}
     assert numbers[quantity] == int(value)
+
+
+def test_tails_of_every_length_modulo_eight_are_met() -> None:
+    assert {shape.sub_vector_dim % 8 for shape in (*SHAPES, *ODD_SHAPES.values())} == set(range(8))
+
+
+def test_trap_shapes_are_odd_shapes() -> None:
+    assert set(target.TRAP_SHAPES) <= set(ODD_SHAPES)
 
 
 def test_what_the_core_asks_of_a_target() -> None:
