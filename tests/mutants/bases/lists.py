@@ -18,8 +18,8 @@ class PqKernel:
         """Squared distances of coded vectors to another one, float64 (N,)."""
         total = np.zeros(len(codes))
         for m, centroids in enumerate(self.codebook):
-            difference = centroids[codes[:, m]] - centroids[pivot[m]]
-            total += (difference * difference).sum(axis=1)
+            difference = centroids - centroids[pivot[m]]
+            total += (difference * difference).sum(axis=1)[codes[:, m]]
         return total
 
     def pack_codes(self, codes):
