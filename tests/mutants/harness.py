@@ -47,7 +47,8 @@ class Outcome:
 
     @property
     def killed(self) -> bool:
-        return self.status == INCORRECT
+        """Whether the kernel was found wrong; one that never started was not examined."""
+        return self.status == INCORRECT and " in start" not in self.first_failure
 
     @property
     def passed(self) -> bool:
