@@ -208,7 +208,7 @@ def test_openevolves_own_evaluator(program: Path, monkeypatch: pytest.MonkeyPatc
     from openevolve.config import EvaluatorConfig
     from openevolve.evaluator import Evaluator
 
-    program.with_name("baseline.py").write_text(kernels.SHIPPED)
+    program.with_name("baseline.py").write_text(kernels.BASELINE)
 
     def evaluated(line: str, *sources: str) -> list[tuple[dict[str, float], dict[str, str]]]:
         path = program.with_name("evaluation.py")

@@ -44,14 +44,14 @@ def incumbent(project: Path) -> str:
     return str(state["incumbent"]["source"])
 
 
-def test_the_shipped_kernel_becomes_the_baseline(project: Path) -> None:
-    status, report, output = gate(project, kernels.SHIPPED)
+def test_the_first_kernel_becomes_the_baseline(project: Path) -> None:
+    status, report, output = gate(project, kernels.BASELINE)
     assert status == 0, output
     assert report["verdict"] == "baseline"
     assert len(report["per_combo"]) == 9
     assert "\nincumbent_geomean_ns_per_query: -\n" in output
     assert (
-        json.loads(project.joinpath(".lance_ar/incumbent.json").read_text())["incumbent"]["source"] == kernels.SHIPPED
+        json.loads(project.joinpath(".lance_ar/incumbent.json").read_text())["incumbent"]["source"] == kernels.BASELINE
     )
 
 
@@ -91,7 +91,7 @@ def test_the_ledger_has_a_row_for_each(project: Path) -> None:
 @pytest.mark.slow
 def test_kernels_whose_times_swing_against_each_other_are_inconclusive(project: Path) -> None:
     """Every placement anew one of them is three times as slow, and the next time the other: no mean comes of that."""
-    swing = kernels.SHIPPED + (
+    swing = kernels.BASELINE + (
         "\n\nclass Swinging(PqKernel):\n"
         "    built = 0\n\n"
         "    def __init__(self, shape, codebook):\n"
@@ -113,7 +113,7 @@ def test_kernels_whose_times_swing_against_each_other_are_inconclusive(project: 
 
 @pytest.mark.slow
 def test_the_selftest_says_what_this_host_resolves(project: Path) -> None:
-    project.joinpath("kernel/pq_l2.py").write_text(kernels.SHIPPED)
+    project.joinpath("kernel/pq_l2.py").write_text(kernels.BASELINE)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-selftest"],
         cwd=project,
@@ -149,7 +149,7 @@ def test_a_project_of_another_with_the_package_installed(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     project.mkdir()
     project.joinpath("pyproject.toml").write_text('[tool.pytest.ini_options]\nlance_ar_kernel = "kernel.py"\n')
-    project.joinpath("kernel.py").write_text(kernels.SHIPPED)
+    project.joinpath("kernel.py").write_text(kernels.BASELINE)
     environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-json=report.json"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)

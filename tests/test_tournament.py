@@ -227,7 +227,7 @@ def test_a_population_is_spread_over_local_gateways(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_ranking_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sources = {"a.py": kernels.SHIPPED, "b.py": kernels.FASTER, "c.py": kernels.SLOWER, "d.py": kernels.ZERO}
+    sources = {"a.py": kernels.BASELINE, "b.py": kernels.FASTER, "c.py": kernels.SLOWER, "d.py": kernels.ZERO}
     for name, source in sources.items():
         tmp_path.joinpath(name).write_text(source)
     assert main(["rank", *sources, "-n", "2", "--json", "ranking.json"]) == 0
