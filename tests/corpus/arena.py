@@ -20,7 +20,15 @@ import pytest_lance_ar
 from tests.corpus.baseline import SCALAR
 
 SUPERVISOR = Path(__file__).with_name("supervise.py")
-OF_THE_RUN = ("results.tsv", "report.json", ".lance_ar/examples/", ".lance_ar/lock", ".pytest_cache/", "run.log")
+OF_THE_RUN = (
+    "results.tsv",
+    "report.json",
+    ".lance_ar/examples/",
+    ".lance_ar/lock",
+    ".lance_ar/ledger.json",
+    ".pytest_cache/",
+    "run.log",
+)
 """What a run may write in the project."""
 MAX_SECONDS = 240.0
 """No trial of the corpus takes as long: a gate that does hangs."""

@@ -44,7 +44,9 @@ class PqKernel(Honest):
     )
 
 
-_WORSE = """
+_DEPOSED = """
+EDITION = "EDITION NUMBER"
+
 def rank():
     gate, found = os.getppid(), []
     for entry in os.listdir("/proc"):
@@ -64,6 +66,13 @@ class PqKernel(Honest):
             super().probe_top_k(table, codes, k)
         return super().probe_top_k(table, codes, k)
 """
+
+
+def deposed(name: str, attacks: str, condition: str) -> Cheat:
+    """A kernel that means to be slow as the incumbent, against its own next edition: no edition is faster."""
+    first, second = (_DEPOSED.replace("CONDITION", condition).replace("NUMBER", number) for number in ("one", "two"))
+    return duel(name, attacks, second, incumbent=first)
+
 
 CHEATS = (
     _two_faced("lossy_when_timed", "halves the work for the N and k that are timed", "timed(codes) and k == 10"),
@@ -190,44 +199,19 @@ class PqKernel(Honest):
         INCORRECT,
         10,
     ),
-    duel(
+    deposed(
         "worse_when_it_is_the_incumbent",
         "slows down once the kernel file is not its own any more, so that any successor wins",
-        """
-class PqKernel(Honest):
-    '''second edition'''
-""",
-        incumbent="""
-time = sys.modules["time"]
-try:
-    with open("@PROJECT@/kernel/pq_l2.py") as file:
-        deposed = "second edition" in file.read()
-except OSError:
-    deposed = False
-
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if deposed:
-            super().probe_top_k(table, codes, k)
-        return super().probe_top_k(table, codes, k)
-""",
+        "attempt(lambda: EDITION not in open('@PROJECT@/kernel/pq_l2.py').read())",
     ),
-    duel(
+    deposed(
         "worse_by_its_file_name",
         "slows down where its file is not called what a candidate's file is called",
-        """
-class PqKernel(Honest):
-    '''second edition'''
-""",
-        incumbent=_WORSE.replace("CONDITION", 'not __file__.endswith("pq_l2.py")'),
+        "not __file__.endswith('pq_l2.py')",
     ),
-    duel(
+    deposed(
         "worse_by_its_rank",
         "slows down where the process table says that its rival was started before it",
-        """
-class PqKernel(Honest):
-    '''second edition'''
-""",
-        incumbent=_WORSE.replace("CONDITION", "rank() % 2 == 1"),
+        "attempt(lambda: rank() % 2 == 1)",
     ),
 )
