@@ -27,8 +27,10 @@ class ExaminationFailed(AssertionError):
         self.failure = failure
 
 
-SHRINK_SECONDS: Final = 2.0
-"""How long, after its first failure, a test may look for a smaller one: half of it by its strategies."""
+SHRINK_SECONDS: Final = 4.0
+"""How long, after its first failure, a test may look for a smaller one. Most need a tenth of it."""
+DRAW_SECONDS: Final = 1.0
+"""The part of it in which its strategies may look."""
 
 
 class Examiner:
@@ -114,7 +116,7 @@ class Examiner:
         if failure is not None and failure is not self._unusable:
             self._failures[case.spec] = failure
             self._first_failed_at = min(self._first_failed_at, self._clock())
-            self._settles_at = min(self._settles_at, self._first_failed_at + SHRINK_SECONDS / 2)
+            self._settles_at = min(self._settles_at, self._first_failed_at + DRAW_SECONDS)
             if failure.kind in FATAL:
                 self._settles_at = -math.inf
         return failure

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar.correctness import SHRINK_SECONDS, ExaminationFailed, Examiner, hint, replay_command
+from pytest_lance_ar.correctness import DRAW_SECONDS, SHRINK_SECONDS, ExaminationFailed, Examiner, hint, replay_command
 from pytest_lance_ar.evidence import Failure, FaultKind, Mismatch
 from pytest_lance_ar.host.parent import Deadline, KernelHost
 from pytest_lance_ar.kernel_source import Kernel
@@ -120,9 +120,9 @@ def test_a_failing_test_settles_on_what_it_knows_when_the_time_for_shrinking_is_
     clock, later = Clock(), replace(CASE, n=7)
     with examining(WRONG, clock=clock) as examiner:
         first = failure_of(examiner, CASE)
-        clock.now = SHRINK_SECONDS / 2 - 0.1
+        clock.now = DRAW_SECONDS - 0.1
         second = failure_of(examiner, OTHER)
-        clock.now = SHRINK_SECONDS / 2 + 0.1  # since the first failure, not the latest
+        clock.now = DRAW_SECONDS + 0.1  # since the first failure, not the latest
         examiner.examine(later)
         assert failure_of(examiner, CASE) == first
         assert failure_of(examiner, OTHER) == second
