@@ -19,6 +19,12 @@ FATAL: Final = frozenset({FaultKind.DIED, FaultKind.TIMEOUT})
 """Faults that cost the kernel's process."""
 
 
+ROUNDING_HINT: Final = (
+    "rounding only: every value agrees within 1e-6 of itself; keep the reference's order (sum over d, then over m, in "
+    "float32, without FMA), or let a person allow it with --lance-ar-rtol 1e-6"
+)
+
+
 class ExaminationFailed(AssertionError):
     """A kernel failed an examination."""
 
@@ -27,8 +33,8 @@ class ExaminationFailed(AssertionError):
         self.failure = failure
 
 
-SHRINK_SECONDS: Final = 4.0
-"""How long, after its first failure, a test may look for a smaller one. Most need a tenth of it."""
+SHRINK_SECONDS: Final = 6.0
+"""How long, after its first failure, a test may look for a smaller one. On an idle machine most need a sixth of it."""
 DRAW_SECONDS: Final = 1.0
 """The part of it in which its strategies may look."""
 
@@ -182,8 +188,13 @@ def _drop(host: KernelHost, kernels: list[tuple[int, list[Pack]]]) -> None:
 
 
 def _alike(one: Failure, other: Failure) -> bool:
-    """Whether two failures look like the same bug: the same kind, of the same array, with the same advice."""
-    return (one.kind, _subject(one), one.hint) == (other.kind, _subject(other), other.hint)
+    """Whether a failure looks like the same bug as another: the same kind, of the same array, with the same advice.
+
+    What seemed to be rounding and is more than that on a smaller case is the same bug, seen better.
+    """
+    if (one.kind, _subject(one)) != (other.kind, _subject(other)):
+        return False
+    return one.hint == other.hint or (other.hint == ROUNDING_HINT and one.hint != "")
 
 
 def _subject(failure: Failure) -> str:
@@ -215,10 +226,7 @@ def hint(mismatch: Mismatch) -> str:
     if mismatch.abs_error is None:
         return ""
     if mismatch.rounding_only:
-        return (
-            "rounding only: every value agrees within 1e-6 of itself; keep the reference's order (sum over d, then "
-            "over m, in float32, without FMA), or let a person allow it with --lance-ar-rtol 1e-6"
-        )
+        return ROUNDING_HINT
     if mismatch.missed:
         return (
             "not rounding: each distance is right for its id, but nearer vectors were missed; look at thresholds, "

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar.correctness import DRAW_SECONDS, SHRINK_SECONDS, ExaminationFailed, Examiner, hint, replay_command
+from pytest_lance_ar.correctness import (
+    DRAW_SECONDS,
+    ROUNDING_HINT,
+    SHRINK_SECONDS,
+    ExaminationFailed,
+    Examiner,
+    hint,
+    replay_command,
+)
 from pytest_lance_ar.evidence import Failure, FaultKind, Mismatch
 from pytest_lance_ar.host.parent import Deadline, KernelHost
 from pytest_lance_ar.kernel_source import Kernel
@@ -166,6 +174,16 @@ def test_reducing_ends_when_the_time_for_it_is_over() -> None:
         examiner.reduce()
         assert examiner.failure == first
         assert examiner.examples == 1
+
+
+def test_what_seemed_to_be_rounding_is_told_for_what_it_is_on_a_smaller_case() -> None:
+    with examining(WRONG_FROM_21) as examiner:
+        drawn = failure_of(examiner, DrawnCase(PqShape(900, 300, 16), "signs", 0, 200, 200, "farthest"))
+        assert drawn.hint == ROUNDING_HINT
+        examiner.reduce()
+        assert examiner.failure is not None
+        assert "N 21, k 1" in examiner.failure.where
+        assert examiner.failure.hint.startswith("not rounding")
 
 
 def test_a_reduced_failure_is_the_same_bug() -> None:

@@ -34,6 +34,7 @@ STRUCTURES: Final = (
     "neighbours",
     "needle",
     "farthest",
+    "midway",
 )
 """How the codes of a drawn case are made; see `_structured`."""
 LITERAL_LIMIT: Final = 1000
@@ -190,7 +191,9 @@ class DrawnCase:
                 codes = pool[stream.below(len(pool), n)]
             else:
                 codes = _structured(self.structure, self.shape, n, stream, codebook, queries[0])
-                if self.structure != "plain" and n and self.queries > 1:
+                if self.structure == "midway" and n > k:
+                    queries = _midway(codebook[np.arange(len(codebook)), codes].reshape(n, -1), k, len(queries), stream)
+                elif self.structure != "plain" and n and self.queries > 1:
                     # Every sub-vector of this query is a centroid: the nearest distance is zero, or nearly so.
                     queries[1] = codebook[np.arange(len(codebook)), codes[n // 2]].reshape(-1)
             packs.append((np.ascontiguousarray(codes), queries))
@@ -199,6 +202,15 @@ class DrawnCase:
 
     def _vectors(self, count: int, role: str) -> Float32:
         return inputs.vectors(self.distribution, count, self.shape.dim, seed=self.seed, role=role)
+
+
+def _midway(stored: Float32, k: int, count: int, stream: Stream) -> Float32:
+    """Queries, float32 (count, dim), for which two stored vectors nearly tie: on a line, the k-th and the next."""
+    order = np.argsort(stored[:, 0], kind="stable")
+    first = stream.below(len(stored) - k, count)
+    u, v = stored[order[first]], stored[order[first + k]]
+    side = (stream.below(2, count) * 2 - 1).astype(np.float32)[:, np.newaxis]
+    return np.asarray((u + v) * np.float32(0.5) + (v - u) * (side * np.float32(2.0**-9)), np.float32)
 
 
 def _structured(structure: str, shape: PqShape, n: int, stream: Stream, codebook: Float32, query: Float32) -> Codes:

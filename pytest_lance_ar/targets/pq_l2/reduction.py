@@ -69,7 +69,8 @@ def reduced(case: Case, still_fails: StillFails) -> Case:
 
 def small_cases() -> Iterator[ArrayCase]:
     """Cases as small as can be, of integers first: one sub-vector, one dimension, one vector, and up from there."""
-    for parts, dsub, centroids, n in product((1, 2), (1, 2), (1, 2), (1, 2)):
+    for parts, dsub, centroids in product((1, 2), repeat=3):
+        n = centroids
         for values in ((0, 1, 3, -2, 2), (0.1, 30.1, -7.3, 2.5, 1000.3)):
             cycle = np.array(values, np.float32)
             codebook = np.resize(cycle, (parts, centroids, dsub))

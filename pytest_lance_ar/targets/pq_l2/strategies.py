@@ -100,9 +100,10 @@ def many_queries(line: PqShape, shape: PqShape, seed: int) -> Iterator[DrawnCase
     is tight, and among clusters."""
     for i in range(10):
         n, k = (40, 60, 90, 130, 200)[i % 5], (1, 2, 3, 5, 8, 13)[i % 6]
-        yield DrawnCase(line, ("uniform", "gaussian")[i % 2], seed + i, n, k, queries=100)
+        distribution = ("large_dynamic_range", "huge", "far")[i % 3]
+        yield DrawnCase(line, distribution, seed + i, n, k, "midway", queries=60)
     for i in range(4):
-        structure = ("lists", "plain", "neighbours", "descending")[i]
+        structure = ("lists", "plain", "midway", "descending")[i]
         yield DrawnCase(shape, ("gaussian", "clustered")[i % 2], seed + i, 900, 10, structure, queries=30)
 
 

@@ -30,7 +30,7 @@ from pytest_lance_ar.targets.protocol import Instance
 Array = NDArray[Any]
 
 SMALL = PqShape(12, 3, 10)
-CASES_DIGEST = "6b1f11b06d84d06641bd5cceef9e1b2e2482b00b959f3c1e51d05e126f2d9233"
+CASES_DIGEST = "1dd154379cc880febafa5cf0a8729493c99cd482fcc7b5e4cffce0f7149ebd97"
 WORKLOAD_DIGEST = "dff55dc35ae5c7f6b351884ae3a93abd3a1a7815fc1bc79de40ef07aae336ad7"
 LITERAL = LiteralCase(
     codebook=(((0.0,), (1.0,), (3.0,)), ((0.0,), (2.0,), (2.0,))),
@@ -379,15 +379,35 @@ def test_farthest_codes_are_of_the_two_farthest_centroids() -> None:
         assert set(column.tolist()) == set(np.argsort(row)[-2:].tolist())
 
 
-@pytest.mark.parametrize("structure", [name for name in STRUCTURES if name != "plain"])
+def test_midway_queries_nearly_tie_at_the_kth_place() -> None:
+    case = DrawnCase(PqShape(1, 1, 200), "gaussian", 4, 60, 3, "midway", queries=20)
+    (pack,) = case.instance().packs
+    codebook, codes = case.instance().arrays["codebook"], pack.arrays["codes"]
+    gaps = []
+    for call in pack.calls:
+        nearest = np.sort(reference.distances(reference.distance_table(call["query"], codebook), codes))
+        gaps.append((nearest[3] - nearest[2]) / nearest[3])
+    assert np.median(gaps) < 0.02
+    assert max(gaps) > 0
+
+
+@pytest.mark.parametrize("structure", [name for name in STRUCTURES if name not in ("plain", "midway")])
 def test_the_second_query_is_a_stored_vector(structure: str) -> None:
     assert distances_of(structure)[1].min() == 0
 
 
 def test_every_structure_is_tested_here() -> None:
     tested = {"plain", "ties", "equal", "edges", "repeated"}
-    assert set(STRUCTURES) == tested | {"ascending", "descending", "lists", "neighbours", "needle", "farthest"}
-    assert len({codes_of(structure).tobytes() for structure in STRUCTURES if structure != "ties"}) == 10
+    assert set(STRUCTURES) == tested | {
+        "ascending",
+        "descending",
+        "lists",
+        "neighbours",
+        "needle",
+        "farthest",
+        "midway",
+    }
+    assert len({codes_of(structure).tobytes() for structure in STRUCTURES if structure not in ("ties", "midway")}) == 10
 
 
 def test_a_seed_stands_for_these_very_cases() -> None:
