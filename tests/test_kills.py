@@ -19,7 +19,8 @@ from pytest_lance_ar.state import StateDirectory
 from tests import kernels
 from tests.test_plugin import MEASURE
 
-KILLS = 120
+KILLS = int(os.environ.get("LANCE_AR_KILLS", "30"))
+"""How many gates are killed; each costs two runs of the gate."""
 WAITING_MEASURE = MEASURE.replace(
     "    progress(",
     "    import pathlib, time\n"

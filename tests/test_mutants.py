@@ -51,9 +51,13 @@ def test_the_verdict_is_the_same_with_workers() -> None:
         assert fails.killed, fails.output
 
 
-@pytest.mark.slow
-def test_all_mutants_are_killed() -> None:
-    outcomes = list(judge_all(MUTANTS, seed=0))
+@pytest.mark.parametrize(
+    "mutants",
+    [pytest.param(MUTANTS[::8], marks=pytest.mark.slow), pytest.param(MUTANTS, marks=pytest.mark.exhaustive)],
+    ids=["every eighth", "all"],
+)
+def test_mutants_are_killed(mutants: tuple[Mutant, ...]) -> None:
+    outcomes = list(judge_all(mutants, seed=0))
     print(table(outcomes))
     assert not [outcome.mutant.name for outcome in outcomes if not outcome.killed], table(outcomes)
 
