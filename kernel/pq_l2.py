@@ -7,10 +7,9 @@ Asymmetric distance computation (ADC): a vector is stored as M one-byte codes, e
 query, `distance_table` holds the squared L2 distance of each of its M sub-vectors to each of the K centroids, and the
 distance to a stored vector is the sum of M table entries, one per code.
 
-The baseline has the shape of Lance's own scan: codes transposed, one pass over all vectors per sub-vector, then a
-bounded heap. The codebook is transposed, so that the table is filled many centroids at a time. It sums in the
-reference's order (over d, then over m, in float32), so it agrees with it bit for bit; a
-kernel that sums in another order may miss the tolerance where distances are large.
+Codes stay row by row; four vectors are summed at a time and offered to a bounded heap. The codebook is transposed, so
+that the table is filled many centroids at a time. Every sum has the reference's order (over d, then over m, in
+float32), so it agrees with it bit for bit.
 """
 
 from __future__ import annotations
@@ -48,51 +47,51 @@ def fill_table(query, codebook_t, out):
             d += 1
 
 
-@njit
-def scan(table, codes_t, distances):
-    """distances[n] = sum over m of table[m, codes_t[m, n]]. codes_t is transposed: (M, N)."""
-    distances[:] = np.float32(0.0)
-    for m in range(codes_t.shape[0]):
-        entries = table[m]
-        column = codes_t[m]
-        for n in range(column.shape[0]):
-            distances[n] += entries[column[n]]
-
-
-@njit
-def sift_down(heap_distances, heap_ids, size):
+@njit(error_model="numpy")
+def sift_down(best, ids, size):
     """Restore the max-heap after its root was replaced."""
     parent = 0
     while True:
         child = 2 * parent + 1
         if child >= size:
             return
-        if child + 1 < size and heap_distances[child + 1] > heap_distances[child]:
+        if child + 1 < size and best[child + 1] > best[child]:
             child += 1
-        if heap_distances[parent] >= heap_distances[child]:
+        if best[parent] >= best[child]:
             return
-        heap_distances[parent], heap_distances[child] = heap_distances[child], heap_distances[parent]
-        heap_ids[parent], heap_ids[child] = heap_ids[child], heap_ids[parent]
+        best[parent], best[child] = best[child], best[parent]
+        ids[parent], ids[child] = ids[child], ids[parent]
         parent = child
 
 
-@njit
-def nearest(distances, k):
-    """The k smallest distances and their positions, ascending: a max-heap of k, then sorted by emptying it."""
-    ids = np.empty(k, np.int64)
-    best = np.empty(k, np.float32)
-    ids[:] = -1
-    best[:] = np.inf
-    for n in range(distances.shape[0]):
-        if distances[n] < best[0]:
-            best[0] = distances[n]
-            ids[0] = n
-            sift_down(best, ids, k)
+@njit(error_model="numpy")
+def probe(table, codes, best, ids):
+    """Fill best and ids with the nearest vectors, ascending. codes: (N, M).
+
+    Four vectors at a time: four independent chains of additions, and no array of distances.
+    """
+    count, k = codes.shape[0], best.size
+    last = count - 1
+    for i in range(k):
+        best[i], ids[i] = np.inf, -1
+    for n in range(0, count, 4):
+        n1, n2, n3 = min(n + 1, last), min(n + 2, last), min(n + 3, last)
+        d0 = d1 = d2 = d3 = np.float32(0.0)
+        for m in range(table.shape[0]):
+            d0 += table[m, codes[n, m]]
+            d1 += table[m, codes[n1, m]]
+            d2 += table[m, codes[n2, m]]
+            d3 += table[m, codes[n3, m]]
+        if min(min(d0, d1), min(d2, d3)) < best[0]:
+            four = (d0, d1, d2, d3)
+            for j in range(min(4, count - n)):
+                if four[j] < best[0]:
+                    best[0], ids[0] = four[j], n + j
+                    sift_down(best, ids, k)
     for size in range(k - 1, 0, -1):
         best[0], best[size] = best[size], best[0]
         ids[0], ids[size] = ids[size], ids[0]
         sift_down(best, ids, size)
-    return ids, best
 
 
 class PqKernel:
@@ -101,10 +100,6 @@ class PqKernel:
     def __init__(self, shape: PqShape, codebook: NDArray[np.float32]) -> None:
         self.shape = shape
         self.codebook_t = np.ascontiguousarray(codebook.transpose(0, 2, 1))
-
-    def pack_codes(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 (N, M) -> uint8 (M, N): each sub-vector's codes in one run. Not timed."""
-        return np.ascontiguousarray(codes.T)
 
     def distance_table(self, query: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Fill out, float32 (M, K), for one query, float32 (dim,). Timed."""
@@ -115,9 +110,10 @@ class PqKernel:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The min(k, N) nearest: ids int64 and distances float32, ascending. Timed.
 
-        `codes` is what pack_codes returned.
+        `codes` are those given, uint8 (N, M): there is no pack_codes.
         """
-        count = codes.shape[1]
-        distances = np.empty(count, np.float32)
-        scan(table, codes, distances)
-        return nearest(distances, min(k, count))
+        size = min(k, len(codes))
+        ids, distances = np.empty(size, np.int64), np.empty(size, np.float32)
+        if size:
+            probe(table, codes, distances, ids)
+        return ids, distances
