@@ -7,18 +7,235 @@ Asymmetric distance computation (ADC): a vector is stored as M one-byte codes, e
 query, `distance_table` holds the squared L2 distance of each of its M sub-vectors to each of the K centroids, and the
 distance to a stored vector is the sum of M table entries, one per code.
 
-Codes stay row by row; four vectors are summed at a time and offered to a bounded heap. The codebook is transposed, so
-that the table is filled many centroids at a time. Every sum has the reference's order (over d, then over m, in
-float32), so it agrees with it bit for bit.
+How this kernel finds the k nearest, exactly, without summing float32 entries for most vectors:
+
+1. Byte shuffles look up 64 lanes at a time in tables so small that they stay in registers [2, 3, 4]. The
+   tables hold lower bounds: entries rounded down to 4 bits. A vector whose sum of bounds exceeds the k-th distance so
+   far is ruled out.
+2. A first threshold comes from the vectors with the smallest bounds; then one pass selects what may still be nearer.
+3. The survivors' distances are summed from the float32 table in the reference's order, so they agree bit for bit.
+
+[1] Jegou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011: ADC and IVFADC.
+[2] Andre, Kermarrec & Le Scouarnec, "Cache locality is not enough: High-Performance Nearest Neighbor Search with
+    Product Quantization Fast Scan", VLDB 2015: small tables of minima in SIMD registers, lower bounds, pruning.
+[3] Andre, Kermarrec & Le Scouarnec, "Quicker ADC", TPAMI 2019; faiss's 4-bit `IndexPQFastScan`: codes in blocks.
+[4] Blalock & Guttag, "Bolt", KDD 2017: tables quantised to bytes with one scale for all sub-vectors.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Final
+
 import numpy as np
-from numba import njit
+from llvmlite import binding, ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from pytest_lance_ar import PqShape
+
+LANES: Final = 64
+"""Vectors in a block: two SIMD registers of 32 bytes, so that each table is loaded once for both."""
+SEGMENT: Final = 16_384
+"""Vectors whose bounds are computed before any is selected: their sums, two bytes each, stay in the L1 cache. After
+one, the query may give up on bounds that rule out too little."""
+SMALL: Final = 1024
+"""Of so few vectors, all distances are summed."""
+SAMPLE: Final = 512
+"""Sums from which the first limit is guessed."""
+
+
+@dataclass(frozen=True)
+class Fineness:
+    """How a sub-vector's bounds are stored: `tables` registers of 16 bytes, each byte one entry, or two of 4 bits."""
+
+    tables: int
+    nibbles: bool
+    reach: float
+    """The largest entry stands for so many times the mean entry; what is larger is clipped, which keeps it a bound."""
+    cost: float
+    """About how many nanoseconds a look-up takes: only ratios matter."""
+
+    @property
+    def groups(self) -> int:
+        return 16 * self.tables * (2 if self.nibbles else 1)
+
+
+FINENESSES: Final = (Fineness(8, True, 1.75, 0.25),)
+TOP_BYTE: Final = 63  # the largest entry: four of them add up to less than 256
+TOP_NIBBLE: Final = 15
+
+
+def host_shuffle() -> str:
+    """The byte shuffle of this CPU, "" where it is not known: then all distances are summed."""
+    try:
+        features = dict(binding.get_host_cpu_features())
+    except RuntimeError:
+        features = {}
+    architecture = binding.get_process_triple().partition("-")[0]
+    if architecture in ("aarch64", "arm64"):
+        return "neon"
+    if features.get("avx2"):
+        return "avx2"
+    return "ssse3" if features.get("ssse3") else ""
+
+
+SHUFFLE: Final = host_shuffle()
+
+# ---- SIMD, in LLVM's own vector types: only the byte shuffle differs between CPUs -----------------------------------
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+HALF = ir.VectorType(ir.IntType(8), 16)
+BYTES = ir.VectorType(ir.IntType(8), 32)
+WORDS = ir.VectorType(ir.IntType(16), 16)
+
+
+def splat(vector: Any, value: int) -> Any:
+    return ir.Constant(vector, [value] * vector.count)
+
+
+def pick(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+
+
+def look_up(builder: Any, table: Any, index: Any) -> Any:
+    """16 bytes, 32 indices: table[index % 16], or 0 where bit 7 of the index is set."""
+
+    def call(name: str, vector: Any, *args: Any) -> Any:
+        function = ir.FunctionType(vector, [vector, vector])
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
+
+    if SHUFFLE == "avx2":
+        return call("llvm.x86.avx2.pshuf.b", BYTES, pick(builder, table, table, [*range(16)] * 2), index)
+    halves = []
+    for first in (0, 16):
+        half = pick(builder, index, index, [*range(first, first + 16)])
+        if SHUFFLE == "neon":  # there any index above 15 gives 0
+            halves.append(call("llvm.aarch64.neon.tbl1.v16i8", HALF, table, builder.and_(half, splat(HALF, 0x8F))))
+        else:
+            halves.append(call("llvm.x86.ssse3.pshuf.b.128", HALF, table, half))
+    return pick(builder, *halves, [*range(32)])
+
+
+def address(context: Any, builder: Any, array_type: Any, array: Any, byte: Any, vector: Any) -> Any:
+    """A pointer to the vector that starts `byte` bytes into an array."""
+    data = builder.bitcast(context.make_array(array_type)(context, builder, array).data, ir.IntType(8).as_pointer())
+    return builder.bitcast(builder.gep(data, [byte]), vector.as_pointer())
+
+
+def bounds_of_block(fineness: Fineness) -> Any:
+    """Compile-time factory: the function that sums the bounds of one block, for one fineness."""
+    num_tables, nibbles = fineness.tables, fineness.nibbles
+    run = 8 if nibbles else 4  # sub-vectors whose entries add up to less than 256
+
+    @intrinsic
+    def block(_context, packed, tables, sub_vectors, number, sums, at):
+        """sums[at : at + 64] = the sums of the entries of every code of block `number`.
+
+        Each run of 32 sums has the even lanes before the odd ones.
+        """
+        signature = types.void(packed, tables, types.intp, types.intp, sums, types.intp)
+
+        def generate(context, builder, signature, args):
+            packed, tables, sub_vectors, number, sums, at = args
+            kinds = dict(zip(("packed", "tables", "sums"), (*signature.args[:2], signature.args[4]), strict=True))
+
+            def const(value):
+                return ir.Constant(I64, value)
+
+            start = builder.mul(builder.mul(number, sub_vectors), const(LANES))
+            codes = address(context, builder, kinds["packed"], packed, start, BYTES)
+            table = address(context, builder, kinds["tables"], tables, const(0), HALF)
+            # u16 sums of (both bytes as one number, its high byte): the low byte's sum is their difference.
+            totals = [[cgutils.alloca_once(builder, WORDS) for _ in range(2)] for _ in range(2)]
+            for total in sum(totals, []):
+                builder.store(splat(WORDS, 0), total)
+
+            with cgutils.for_range(builder, builder.sdiv(sub_vectors, const(run))) as loop:
+                run_sum = [splat(BYTES, 0)] * 2
+                for i in range(run):
+                    m = builder.add(builder.mul(loop.index, const(run)), const(i))
+                    code = [
+                        builder.load(builder.gep(codes, [builder.add(builder.mul(m, const(2)), const(half))]), align=1)
+                        for half in range(2)
+                    ]
+                    index = [builder.and_(c, splat(BYTES, 16 * num_tables - 1)) for c in code]
+                    entry = [splat(BYTES, 0)] * 2
+                    for t in range(num_tables):
+                        place = builder.add(builder.mul(m, const(num_tables)), const(t))
+                        register = builder.load(builder.gep(table, [place]), align=1)
+                        for half in range(2):
+                            # Tables hold differences to the one before: index - 16t is negative, so bit 7 is set and
+                            # the shuffle gives 0, exactly for the tables after the one that the code belongs to.
+                            shifted = builder.sub(index[half], splat(BYTES, 16 * t))
+                            entry[half] = builder.add(entry[half], look_up(builder, register, shifted))
+                    for half in range(2):
+                        if nibbles:  # bit 7 of the code says which
+                            as_words = builder.bitcast(entry[half], WORDS)
+                            high = builder.bitcast(builder.lshr(as_words, splat(WORDS, 4)), BYTES)
+                            is_high = builder.icmp_signed("<", code[half], splat(BYTES, 0))
+                            entry[half] = builder.select(is_high, high, entry[half])
+                            entry[half] = builder.and_(entry[half], splat(BYTES, 15))
+                        run_sum[half] = builder.add(run_sum[half], entry[half])
+                for half in range(2):
+                    words = builder.bitcast(run_sum[half], WORDS)
+                    for total, term in zip(totals[half], (words, builder.lshr(words, splat(WORDS, 8))), strict=True):
+                        builder.store(builder.add(builder.load(total), term), total)
+
+            for half in range(2):
+                odd = builder.load(totals[half][1])
+                even = builder.sub(builder.load(totals[half][0]), builder.shl(odd, splat(WORDS, 8)))
+                for parity, total in enumerate((even, odd)):
+                    offset = const(64 * half + 32 * parity)
+                    to = builder.add(builder.mul(at, const(2)), offset)
+                    builder.store(
+                        total,
+                        address(context, builder, kinds["sums"], sums, to, WORDS),
+                        align=1,
+                    )
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return block
+
+
+block_256 = bounds_of_block(FINENESSES[0])
+
+
+@intrinsic
+def lanes_within(_context, sums, at, limit):
+    """Bit n of the result: lane n of the 32 sums from `at` on is <= limit."""
+
+    def generate(context, builder, signature, args):
+        sums, at, limit = args
+        start = builder.mul(at, ir.Constant(I64, 2))
+        limits = builder.insert_element(splat(WORDS, 0), limit, ir.Constant(I32, 0))
+        limits = pick(builder, limits, limits, [0] * 16)
+        both = splat(WORDS, 0)
+        for parity, byte in enumerate((0x00FF, 0xFF00)):
+            offset = builder.add(start, ir.Constant(I64, 32 * parity))
+            part = builder.load(address(context, builder, signature.args[0], sums, offset, WORDS), align=1)
+            within = builder.sext(builder.icmp_unsigned("<=", part, limits), WORDS)
+            both = builder.or_(both, builder.and_(within, splat(WORDS, byte)))
+        return builder.bitcast(builder.icmp_signed("<", builder.bitcast(both, BYTES), splat(BYTES, 0)), I32)
+
+    return types.uint32(sums, types.intp, types.uint16), generate
+
+
+@intrinsic
+def lowest_bit(_context, bits):
+    """The position of the lowest bit that is set."""
+
+    def generate(_context, builder, _signature, args):
+        return builder.zext(builder.cttz(args[0], ir.Constant(ir.IntType(1), 1)), I64)
+
+    return types.int64(types.uint32), generate
+
+
+# ---- The table ------------------------------------------------------------------------------------------------------
 
 
 @njit(error_model="numpy")
@@ -47,6 +264,9 @@ def fill_table(query, codebook_t, out):
             d += 1
 
 
+# ---- Exact distances and the heap -----------------------------------------------------------------------------------
+
+
 @njit(error_model="numpy")
 def sift_down(best, ids, size):
     """Restore the max-heap after its root was replaced."""
@@ -65,33 +285,202 @@ def sift_down(best, ids, size):
 
 
 @njit(error_model="numpy")
-def probe(table, codes, best, ids):
-    """Fill best and ids with the nearest vectors, ascending. codes: (N, M).
-
-    Four vectors at a time: four independent chains of additions, and no array of distances.
-    """
-    count, k = codes.shape[0], best.size
+def score(table, rows, row_ids, positions, count, best, ids):
+    """Offer the rows at positions[:count] to the heap, by their exact distances."""
     last = count - 1
-    for i in range(k):
-        best[i], ids[i] = np.inf, -1
-    for n in range(0, count, 4):
-        n1, n2, n3 = min(n + 1, last), min(n + 2, last), min(n + 3, last)
+    for i in range(0, count, 4):
+        p0, p1 = positions[i], positions[min(i + 1, last)]
+        p2, p3 = positions[min(i + 2, last)], positions[min(i + 3, last)]
         d0 = d1 = d2 = d3 = np.float32(0.0)
         for m in range(table.shape[0]):
-            d0 += table[m, codes[n, m]]
-            d1 += table[m, codes[n1, m]]
-            d2 += table[m, codes[n2, m]]
-            d3 += table[m, codes[n3, m]]
+            d0 += table[m, rows[p0, m]]
+            d1 += table[m, rows[p1, m]]
+            d2 += table[m, rows[p2, m]]
+            d3 += table[m, rows[p3, m]]
         if min(min(d0, d1), min(d2, d3)) < best[0]:
             four = (d0, d1, d2, d3)
-            for j in range(min(4, count - n)):
+            for j in range(min(4, count - i)):
                 if four[j] < best[0]:
-                    best[0], ids[0] = four[j], n + j
-                    sift_down(best, ids, k)
+                    best[0], ids[0] = four[j], row_ids[positions[i + j]]
+                    sift_down(best, ids, best.size)
+
+
+# ---- Lower bounds ---------------------------------------------------------------------------------------------------
+
+
+@njit(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
+def quantise(table, leaves, groups, nibbles, reach, values, lows, tables):
+    """Write the small tables of one query. Returns the sum of the sub-vectors' minima, the step, and a magnitude.
+
+    leaves (M, 256): centroids in an order in which the members of a group are `groups` apart. An entry e of sub-vector
+    m says: at least lows[m] + e * step. values (M, 256) and lows (M,) are scratch. The magnitude bounds the rounding
+    errors; no float here carries a returned distance.
+    """
+    num_sub_vectors = table.shape[0]
+    base, mean, magnitude = 0.0, 0.0, 0.0
+    for m in range(num_sub_vectors):
+        for j in range(256):
+            values[m, j] = table[m, leaves[m, j]]
+        if groups <= 128:
+            for j in range(128):
+                values[m, j] = min(values[m, j], values[m, j + 128])
+        if groups <= 64:
+            for j in range(64):
+                values[m, j] = min(values[m, j], values[m, j + 64])
+        if groups <= 32:
+            for j in range(32):
+                values[m, j] = min(values[m, j], values[m, j + 32])
+        low, total = values[m, 0], np.float32(0.0)
+        for j in range(groups):
+            low = min(low, values[m, j])
+            total += values[m, j]
+        lows[m] = low
+        base += low
+        mean += total / groups - low
+        magnitude += abs(low)
+    top = np.float32(TOP_NIBBLE if nibbles else TOP_BYTE)
+    step = np.float32(reach * mean / num_sub_vectors) / top
+    inverse = np.float32(1.0) / step
+    for m in range(num_sub_vectors):
+        low = lows[m]
+        if nibbles:
+            at = m * groups // 2
+            for t in range(0, groups, 32):
+                for j in range(16):
+                    first = np.uint8(np.int32(min((values[m, t + j] - low) * inverse, top)))
+                    second = np.uint8(np.int32(min((values[m, t + 16 + j] - low) * inverse, top)))
+                    tables[at + t // 2 + j] = first | second << np.uint8(4)
+            end = at + groups // 2
+        else:
+            at = m * groups
+            for j in range(groups):
+                tables[at + j] = np.uint8(np.int32(min((values[m, j] - low) * inverse, top)))
+            end = at + groups
+        for i in range(end - 1, at + 15, -1):  # each table as its difference to the one before, modulo 256
+            tables[i] -= tables[i - 16]
+    return base, np.float64(step), magnitude
+
+
+@njit(error_model="numpy")
+def sum_bounds(fineness, packed, tables, sub_vectors, first, last, sums):
+    """sums: the bounds of blocks first .. last - 1, in steps."""
+    for block in range(first, last):
+        at = (block - first) * LANES
+        block_256(packed, tables, sub_vectors, block, sums, at)
+
+
+@njit(error_model="numpy")
+def select(sums, count, above, limit, start, positions):
+    """Write start + n for each of the first `count` lanes with above < sum <= limit. Returns how many."""
+    found = 0
+    for at in range(0, count, 32):
+        bits = lanes_within(sums, at, limit)
+        if bits != 0:
+            if above >= 0:
+                bits &= ~lanes_within(sums, at, above)
+            if at + 32 > count:
+                bits &= np.uint32((1 << (count - at)) - 1)
+            while bits != 0:
+                positions[found] = start + at + lowest_bit(bits)
+                found += 1
+                bits &= bits - np.uint32(1)
+    return found
+
+
+@njit(error_model="numpy")
+def limit_of_rank(sums, count, rank):
+    """A limit that about `rank` of `count` sums do not exceed, judged by a sample: its order statistic by bisection."""
+    stride = count // SAMPLE
+    wanted = rank * SAMPLE // count + 2
+    low, high = 0, 65535
+    while low < high:
+        middle = (low + high) // 2
+        within = 0
+        for i in range(SAMPLE):
+            within += sums[i * stride] <= middle
+        if within >= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+# ---- One query ------------------------------------------------------------------------------------------------------
+
+
+@njit(error_model="numpy")
+def probe(
+    table, packed, rows, row_ids, leaves, spans, numbers, values, tables,
+    sums, positions, best, ids,
+):  # fmt: skip
+    """Fill best and ids, ascending. Returns how many vectors were scored. The arrays are those of `Packed`."""
+    num_sub_vectors, k = table.shape[0], best.size
+    padded = (num_sub_vectors + 7) // 8 * 8
+    for i in range(k):
+        best[i], ids[i] = np.inf, -1
+    reach, fineness, groups, nibbles = numbers[0], int(numbers[1]), int(numbers[2]), numbers[3] > 0
+    base, step, slack = 0.0, 0.0, 0.0
+    prepared, usable = False, False
+    scored = 0
+
+    for span in range(spans.shape[0]):
+        end = spans[span, 1]
+        for start in range(spans[span, 0], end, SEGMENT):
+            size = min(SEGMENT, end - start)
+            worth_it = fineness >= 0 and size > SMALL and 8 * k < size
+            if worth_it and not prepared:
+                prepared = True
+                base, step, lows_size = quantise(
+                    table, leaves, groups, nibbles, reach, values, values[num_sub_vectors], tables
+                )
+                # Every float32 operation errs by 2^-24 of its result; no magnitude here exceeds this sum of all.
+                slack = lows_size * (num_sub_vectors + 16) * 2.0**-22
+                usable = 1e-30 < step < 1e30 and slack < 16 * step
+            if worth_it and usable:
+                sum_bounds(
+                    fineness, packed, tables, padded, start // LANES,
+                    (start + size + LANES - 1) // LANES, sums,
+                )  # fmt: skip
+                above = -1
+                if best[0] == np.inf:
+                    above = limit_of_rank(sums, size, 3 * k + 16)
+                    count = select(sums, size, -1, above, start, positions)
+                    score(table, rows, row_ids, positions, count, best, ids)
+                    scored += count
+                threshold = best[0] * (1.0 + (num_sub_vectors + 16) * 2.0**-22)
+                limit = int(max(0.0, min(65535.0, (threshold - base + slack) / step + 1.0)))
+                count = select(sums, size, above, limit, start, positions)
+                usable = 2 * count < size
+            else:
+                count = size
+                for i in range(size):
+                    positions[i] = start + i
+            score(table, rows, row_ids, positions, count, best, ids)
+            scored += count
     for size in range(k - 1, 0, -1):
         best[0], best[size] = best[size], best[0]
         ids[0], ids[size] = ids[size], ids[0]
         sift_down(best, ids, size)
+    return scored
+
+
+# ---- Packing: not timed ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A code set as `probe` takes it: `arrays` are its arguments between the table and the answer.
+
+    Rows are padded to whole blocks.
+    packed uint8: block after block, in it sub-vector after sub-vector (M padded to 8), in that 64 codes; rows uint8 (P,
+    M): the codes
+    themselves; row_ids int32 (P,); leaves (M, 256): see `quantise`; spans int64 (1, 2): the rows that
+    are vectors; numbers float64: reach, fineness, groups, nibbles. The rest is scratch, here so that no query has to
+    allocate it.
+    """
+
+    count: int
+    arrays: tuple[NDArray[Any], ...]
 
 
 class PqKernel:
@@ -99,6 +488,7 @@ class PqKernel:
 
     def __init__(self, shape: PqShape, codebook: NDArray[np.float32]) -> None:
         self.shape = shape
+        self.codebook = codebook
         self.codebook_t = np.ascontiguousarray(codebook.transpose(0, 2, 1))
 
     def distance_table(self, query: NDArray[np.float32], out: NDArray[np.float32]) -> None:
@@ -106,14 +496,61 @@ class PqKernel:
         fill_table(query, self.codebook_t, out)
 
     def probe_top_k(
-        self, table: NDArray[np.float32], codes: NDArray[np.uint8], k: int
+        self, table: NDArray[np.float32], codes: Packed, k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The min(k, N) nearest: ids int64 and distances float32, ascending. Timed.
 
-        `codes` are those given, uint8 (N, M): there is no pack_codes.
+        `codes` is what pack_codes returned.
         """
-        size = min(k, len(codes))
+        size = min(k, codes.count)
         ids, distances = np.empty(size, np.int64), np.empty(size, np.float32)
         if size:
-            probe(table, codes, distances, ids)
+            probe(table, *codes.arrays, distances, ids)
         return ids, distances
+
+    def pack_codes(self, codes: NDArray[np.uint8]) -> Packed:
+        """Lay the codes, uint8 (N, M), out in blocks. Not timed."""
+        count = len(codes)
+        if count == 0:
+            return Packed(0, ())
+        row_ids = np.zeros(-(-count // LANES) * LANES, np.int32)
+        row_ids[:count] = np.arange(count)
+        rows = codes[row_ids]
+        spans = np.array([[0, count]])
+
+        if count <= SMALL or not SHUFFLE:
+            return Packed(count, self._arrays(rows, row_ids, spans, -1, None))
+        groups = np.resize(np.arange(self.shape.num_centroids), 256).astype(np.uint8)
+        groups = np.tile(groups, (self.shape.num_sub_vectors, 1))
+        return Packed(count, self._arrays(rows, row_ids, spans, 0, groups))
+
+    def _arrays(
+        self, rows: NDArray[np.uint8], row_ids: NDArray[np.int32], spans: NDArray[np.int64], fineness: int,
+        groups: NDArray[np.uint8] | None,
+    ) -> tuple[NDArray[Any], ...]:  # fmt: skip
+        """The arrays of `Packed`; without groups, those of a set whose distances are all summed."""
+        num_sub_vectors, num_centroids = self.codebook.shape[:2]
+        scratch = (
+            np.empty((num_sub_vectors + 1, max(256, num_sub_vectors)), np.float32),
+            np.zeros(-(-num_sub_vectors // 8) * 8 * 128, np.uint8),
+            np.empty(SEGMENT, np.uint16),
+            np.empty(SEGMENT, np.int32),
+        )
+        packed, numbers = np.empty(0, np.uint8), np.zeros(4)
+        leaves = np.zeros((num_sub_vectors, 256), np.uint8)
+        numbers[1] = -1
+        if groups is not None:
+            leaves = groups
+            how, row = FINENESSES[fineness], np.arange(num_sub_vectors)[:, np.newaxis]
+            # Place p of `leaves` becomes the byte: bits 0-3 the index; then the nibble in bit 7; then the table.
+            place = np.arange(256)
+            above = place >> 4
+            byte = (above & 1) << 7 | (above >> 1) % how.tables << 4 if how.nibbles else above % how.tables << 4
+            code_of = np.zeros((num_sub_vectors, num_centroids), np.uint8)
+            code_of[row, leaves] = place & 15 | byte
+            packed = np.zeros((len(rows) // LANES, -(-num_sub_vectors // 8) * 8, LANES), np.uint8)
+            for m in range(num_sub_vectors):
+                packed[:, m] = code_of[m][rows[:, m]].reshape(-1, LANES)
+            numbers[:] = how.reach, fineness, how.groups, how.nibbles
+            packed = packed.reshape(-1)
+        return packed, rows, row_ids, leaves, spans, numbers, *scratch
