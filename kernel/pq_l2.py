@@ -10,10 +10,12 @@ distance to a stored vector is the sum of M table entries, one per code.
 How this kernel finds the k nearest, exactly, without summing float32 entries for most vectors:
 
 1. Byte shuffles look up 64 lanes at a time in tables so small that they stay in registers [2, 3, 4]. The
-   tables hold lower bounds: entries rounded down to 4 bits. A vector whose sum of bounds exceeds the k-th distance so
-   far is ruled out.
+   tables hold lower bounds: entries rounded down to 4 or 6 bits, and, where that is enough, one entry for a group of
+   near centroids (their minimum). A vector whose sum of bounds exceeds the k-th distance so far is ruled out.
 2. A first threshold comes from the vectors with the smallest bounds; then one pass selects what may still be nearer.
 3. The survivors' distances are summed from the float32 table in the reference's order, so they agree bit for bit.
+
+How fine the tables are is decided by `pack_codes`, which tries each `Fineness` on sampled vectors.
 
 [1] Jegou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011: ADC and IVFADC.
 [2] Andre, Kermarrec & Le Scouarnec, "Cache locality is not enough: High-Performance Nearest Neighbor Search with
@@ -63,7 +65,12 @@ class Fineness:
         return 16 * self.tables * (2 if self.nibbles else 1)
 
 
-FINENESSES: Final = (Fineness(8, True, 1.75, 0.25),)
+FINENESSES: Final = (
+    Fineness(2, False, 5.0, 0.075),
+    Fineness(4, False, 5.0, 0.13),
+    Fineness(4, True, 1.75, 0.15),
+    Fineness(8, True, 1.75, 0.25),
+)
 TOP_BYTE: Final = 63  # the largest entry: four of them add up to less than 256
 TOP_NIBBLE: Final = 15
 
@@ -202,7 +209,7 @@ def bounds_of_block(fineness: Fineness) -> Any:
     return block
 
 
-block_256 = bounds_of_block(FINENESSES[0])
+block_32, block_64, block_128, block_256 = (bounds_of_block(fineness) for fineness in FINENESSES)
 
 
 @intrinsic
@@ -366,7 +373,14 @@ def sum_bounds(fineness, packed, tables, sub_vectors, first, last, sums):
     """sums: the bounds of blocks first .. last - 1, in steps."""
     for block in range(first, last):
         at = (block - first) * LANES
-        block_256(packed, tables, sub_vectors, block, sums, at)
+        if fineness == 0:
+            block_32(packed, tables, sub_vectors, block, sums, at)
+        elif fineness == 1:
+            block_64(packed, tables, sub_vectors, block, sums, at)
+        elif fineness == 2:
+            block_128(packed, tables, sub_vectors, block, sums, at)
+        else:
+            block_256(packed, tables, sub_vectors, block, sums, at)
 
 
 @njit(error_model="numpy")
@@ -467,6 +481,59 @@ def probe(
 # ---- Packing: not timed ---------------------------------------------------------------------------------------------
 
 
+@njit(error_model="numpy")
+def pair_up(points, outer, pairs):
+    """Match points in every sub-space, greedily: the outermost free one with its nearest free one.
+
+    points: float32 (M, n, dsub), n even; outer: float32 (n,), scratch; pairs: int64 (M, n // 2, 2).
+    """
+    num_sub_vectors, n, dsub = points.shape
+    for m in range(num_sub_vectors):
+        for i in range(n):
+            outer[i] = np.float32(0.0)  # squared distance to the mean; -1 once a point is taken
+        for d in range(dsub):
+            mean = np.float32(0.0)
+            for i in range(n):
+                mean += points[m, i, d]
+            mean /= np.float32(n)
+            for i in range(n):
+                outer[i] += (points[m, i, d] - mean) * (points[m, i, d] - mean)
+        for pair in range(n // 2):
+            a = 0
+            for i in range(n):
+                if outer[i] > outer[a]:
+                    a = i
+            outer[a] = np.float32(-1.0)
+            b, nearest = -1, np.float32(0.0)
+            for i in range(n):
+                if outer[i] >= 0:
+                    distance = np.float32(0.0)
+                    for d in range(dsub):
+                        distance += (points[m, a, d] - points[m, i, d]) * (points[m, a, d] - points[m, i, d])
+                    if b < 0 or distance < nearest:
+                        b, nearest = i, distance
+            outer[b] = np.float32(-1.0)
+            pairs[m, pair, 0], pairs[m, pair, 1] = a, b
+
+
+def grouped(points: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Order 256 points of every sub-space, (M, 256, dsub), so that near ones share their low bits: (M, 256).
+
+    Pairs of points, then pairs of pairs, until 16 groups are left: places that agree modulo 16, 32, 64 or 128 hold
+    the members of one group of 16, 8, 4 or 2.
+    """
+    num_sub_vectors, row = len(points), np.arange(len(points))[:, np.newaxis]
+    members = np.tile(np.arange(256)[:, np.newaxis], (num_sub_vectors, 1, 1))
+    while points.shape[1] > 16:
+        pairs = np.empty((num_sub_vectors, points.shape[1] // 2, 2), np.int64)
+        pair_up(points, np.empty(points.shape[1], np.float32), pairs)
+        a, b = pairs[:, :, 0], pairs[:, :, 1]
+        # The last merge is the first refinement: it must be the lowest bit above the group's own four.
+        members = np.stack([members[row, a], members[row, b]], -1).reshape(num_sub_vectors, a.shape[1], -1)
+        points = (points[row, a] + points[row, b]) * np.float32(0.5)
+    return np.ascontiguousarray(members.transpose(0, 2, 1)).reshape(num_sub_vectors, 256)
+
+
 @dataclass(frozen=True)
 class Packed:
     """A code set as `probe` takes it: `arrays` are its arguments between the table and the answer.
@@ -520,9 +587,37 @@ class PqKernel:
 
         if count <= SMALL or not SHUFFLE:
             return Packed(count, self._arrays(rows, row_ids, spans, -1, None))
-        groups = np.resize(np.arange(self.shape.num_centroids), 256).astype(np.uint8)
-        groups = np.tile(groups, (self.shape.num_sub_vectors, 1))
-        return Packed(count, self._arrays(rows, row_ids, spans, 0, groups))
+        groups = self._groups(codes)
+        # Try every fineness on sampled vectors, eight of them as queries; count what it would have to score exactly.
+        sample = np.ascontiguousarray(rows[:: max(1, len(rows) // 4096)][:4096])
+        tables = [self._table_of(sample[i * len(sample) // 8]) for i in range(8)]
+        costs = {}
+        for fineness, how in enumerate(FINENESSES):
+            arrays = self._arrays(sample, row_ids, np.array([[0, len(sample)]]), fineness, groups)
+            answer = np.empty(3, np.float32), np.empty(3, np.int64)
+            scored = np.mean([probe(table, *arrays, *answer) for table in tables]) - 25
+            exact = 0.8 + 6.0 / self.shape.num_sub_vectors
+            costs[fineness] = how.cost + exact * scored / len(sample)
+        fineness = min(costs, key=costs.__getitem__)
+        if min(costs.values()) > exact:  # bounds would not pay
+            return Packed(count, self._arrays(rows, row_ids, spans, -1, None))
+        return Packed(count, self._arrays(rows, row_ids, spans, fineness, groups))
+
+    def _table_of(self, code: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The distance table of a stored vector."""
+        table = np.empty(self.codebook.shape[:2], np.float32)
+        fill_table(self.codebook[np.arange(len(code)), code].reshape(-1), self.codebook_t, table)
+        return table
+
+    def _groups(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """`grouped` centroids (M, 256), those that no code uses left out."""
+        num_sub_vectors, num_centroids = self.codebook.shape[:2]
+        used = np.empty((num_sub_vectors, 256), np.int64)
+        for m in range(num_sub_vectors):
+            times = np.bincount(codes[:, m], minlength=num_centroids)
+            used[m] = np.resize(np.flatnonzero(times), 256)
+        row = np.arange(num_sub_vectors)[:, np.newaxis]
+        return used[row, grouped(self.codebook[row, used])].astype(np.uint8)
 
     def _arrays(
         self, rows: NDArray[np.uint8], row_ids: NDArray[np.int32], spans: NDArray[np.int64], fineness: int,
