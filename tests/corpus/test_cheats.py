@@ -40,7 +40,7 @@ DUELS = (
     "two faces: worse_by_its_rank",
     "sabotage: limits_its_rivals",
 )
-"""Of the cheats that are found out where they are timed: each costs a whole trial. `python -m tests.corpus` runs all."""
+"""Some that are found out where they are timed: each costs a whole trial. `python -m tests.corpus` runs all."""
 JUDGED = {name: cheat for name, cheat in CHEATS.items() if cheat.arguments == CORRECTNESS or name in DUELS}
 
 
