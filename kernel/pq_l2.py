@@ -157,7 +157,7 @@ def bounds_of_block(fineness: Fineness) -> Any:
             table = address(context, builder, kinds["tables"], tables, const(0), HALF)
             # u16 sums of (both bytes as one number, its high byte): the low byte's sum is their difference.
             totals = [[cgutils.alloca_once(builder, WORDS) for _ in range(2)] for _ in range(2)]
-            for total in sum(totals, []):
+            for total in (*totals[0], *totals[1]):
                 builder.store(splat(WORDS, 0), total)
 
             with cgutils.for_range(builder, builder.sdiv(sub_vectors, const(run))) as loop:
