@@ -317,7 +317,7 @@ def test_a_read_only_state_directory_can_be_audited(project: Path) -> None:
 @pytest.mark.slow
 def test_a_real_replay_tells_a_real_gain_from_a_claimed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    store(tmp_path, "baseline", "shipped", source=kernels.SHIPPED)
+    store(tmp_path, "baseline", "scalar", source=kernels.BASELINE)
     store(tmp_path, "keep", "faster", 1.4, source=kernels.FASTER)
     real = subprocess.run(
         [sys.executable, "-m", "pytest_lance_ar", "audit", "--replay"], capture_output=True, text=True, check=False
