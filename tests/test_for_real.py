@@ -115,7 +115,7 @@ def test_kernels_whose_times_swing_against_each_other_are_inconclusive(project: 
 def test_the_selftest_says_what_this_host_resolves(project: Path) -> None:
     project.joinpath("kernel/pq_l2.py").write_text(kernels.BASELINE)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-selftest"],
+        [sys.executable, "-m", "pytest", "--lance-ar", "--lance-ar-selftest", "--lance-ar-budget=120"],
         cwd=project,
         capture_output=True,
         text=True,

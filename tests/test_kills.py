@@ -19,7 +19,7 @@ from pytest_lance_ar.state import StateDirectory
 from tests import kernels
 from tests.test_plugin import MEASURE
 
-KILLS = int(os.environ.get("LANCE_AR_KILLS", "30"))
+KILLS = int(os.environ.get("LANCE_AR_KILLS", "20"))
 """How many gates are killed; each costs two runs of the gate."""
 WAITING_MEASURE = MEASURE.replace(
     "    progress(",

@@ -34,14 +34,15 @@ CHEAP = (
 """One or two of a group: those that need no more than an examination, and no wall."""
 DUELS = (
     "clock: second_core",
-    "clock: starts_before_the_clock",
     "two faces: half_precision_when_timed",
-    "two faces: worse_by_its_file_name",
     "two faces: worse_by_its_rank",
-    "sabotage: limits_its_rivals",
 )
 """Some that are found out where they are timed: each costs a whole trial. `python -m tests.corpus` runs all."""
-JUDGED = {name: cheat for name, cheat in CHEATS.items() if cheat.arguments == CORRECTNESS or name in DUELS}
+FOUND_BY_THE_SUITE = [name for name, cheat in CHEATS.items() if cheat.arguments == CORRECTNESS]
+JUDGED = [
+    pytest.param(CHEATS[name], id=name, marks=pytest.mark.exhaustive if i % 2 else pytest.mark.slow)
+    for i, name in enumerate(FOUND_BY_THE_SUITE)
+] + [pytest.param(CHEATS[name], id=name, marks=pytest.mark.slow) for name in DUELS]
 
 
 def examine_all(examiner: Examiner, cases: list[DrawnCase]) -> None:
@@ -63,9 +64,8 @@ def test_a_cheat_fails_its_examination(cheat: Cheat) -> None:
     assert failed.value.failure.sentence.isprintable()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the supervisor and most cheats need /proc")
-@pytest.mark.parametrize("cheat", JUDGED.values(), ids=JUDGED)
+@pytest.mark.parametrize("cheat", JUDGED)
 def test_a_cheat_is_not_kept(arena: Arena, tmp_path: Path, cheat: Cheat) -> None:
     outcome, wrong = judge(arena, tmp_path / "arena", cheat)
     assert not wrong, f"{wrong}\n{outcome.sentence}\n{outcome.output}"
