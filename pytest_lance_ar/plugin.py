@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Generator, Iterable
 from dataclasses import replace
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_lance_ar.correctness import Examiner
     from pytest_lance_ar.evidence import Evidence, SpeedEvidence
     from pytest_lance_ar.gate import Gate
+    from pytest_lance_ar.host.scratch import ScratchDirectory
     from pytest_lance_ar.report import Report
     from pytest_lance_ar.speed.duel import Progress
     from pytest_lance_ar.suite import Brief
@@ -179,7 +179,7 @@ def _open_worker(config: pytest.Config, worker_input: dict[str, Any]) -> SuiteHo
 class SuiteHooks:
     """Runs the shipped suite. An xdist worker needs no more; in the controlling process `GateSession` adds the rest."""
 
-    _hypothesis_home: tempfile.TemporaryDirectory[str] | None = None
+    _hypothesis_home: ScratchDirectory | None = None
 
     def __init__(self, config: pytest.Config, brief: Brief) -> None:
         from pytest_lance_ar.suite import BRIEF
@@ -210,9 +210,11 @@ class SuiteHooks:
         import hypothesis
         from hypothesis.configuration import set_hypothesis_home_dir
 
+        from pytest_lance_ar.host.scratch import ScratchDirectory
+
         # What Hypothesis caches is of no use to the next trial: it would only litter the user's directory.
-        self._hypothesis_home = tempfile.TemporaryDirectory(prefix="lance-ar-", ignore_cleanup_errors=True)
-        set_hypothesis_home_dir(self._hypothesis_home.name)
+        self._hypothesis_home = ScratchDirectory()
+        set_hypothesis_home_dir(self._hypothesis_home.path)
         seen = set()
         for item in items:
             if not isinstance(item, pytest.Function) or item.obj in seen:
@@ -233,7 +235,7 @@ class SuiteHooks:
 
     def pytest_unconfigure(self) -> None:
         if self._hypothesis_home is not None:
-            self._hypothesis_home.cleanup()
+            self._hypothesis_home.close()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
