@@ -32,17 +32,16 @@ CHEAP = (
     "contract: class_reassigned",
 )
 """One or two of a group: those that need no more than an examination, and no wall."""
-DUELS = (
-    "clock: second_core",
-    "two faces: half_precision_when_timed",
-    "two faces: worse_by_its_rank",
-)
-"""Some that are found out where they are timed: each costs a whole trial. `python -m tests.corpus` runs all."""
-FOUND_BY_THE_SUITE = [name for name, cheat in CHEATS.items() if cheat.arguments == CORRECTNESS]
-JUDGED = [
-    pytest.param(CHEATS[name], id=name, marks=pytest.mark.exhaustive if i % 2 else pytest.mark.slow)
-    for i, name in enumerate(FOUND_BY_THE_SUITE)
-] + [pytest.param(CHEATS[name], id=name, marks=pytest.mark.slow) for name in DUELS]
+IN_CI = ("verdict", "clock", "replay")
+"""Groups that continuous integration has time for, as far as the suite finds them out: a duel costs a whole trial.
+
+`pytest -m exhaustive` and `python -m tests.corpus` run all.
+"""
+
+
+def marked(name: str, cheat: Cheat) -> object:
+    quick = cheat.arguments == CORRECTNESS and name.partition(":")[0] in IN_CI
+    return pytest.param(cheat, id=name, marks=pytest.mark.slow if quick else pytest.mark.exhaustive)
 
 
 def examine_all(examiner: Examiner, cases: list[DrawnCase]) -> None:
@@ -65,7 +64,7 @@ def test_a_cheat_fails_its_examination(cheat: Cheat) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the supervisor and most cheats need /proc")
-@pytest.mark.parametrize("cheat", JUDGED)
+@pytest.mark.parametrize("cheat", [marked(name, cheat) for name, cheat in CHEATS.items()])
 def test_a_cheat_is_not_kept(arena: Arena, tmp_path: Path, cheat: Cheat) -> None:
     outcome, wrong = judge(arena, tmp_path / "arena", cheat)
     assert not wrong, f"{wrong}\n{outcome.sentence}\n{outcome.output}"
