@@ -105,9 +105,7 @@ class Gate:
             with suppress(OSError):
                 if self.options.against is None:
                     self.directory.prepare()
-                if (
-                    self.directory.path.is_dir()
-                ):  # --lance-ar-against makes none; where there is one, the next run gains
+                if self.directory.path.is_dir():  # an incumbent for one run makes none
                     self.examples.save(examination.failure.case)
 
     @property

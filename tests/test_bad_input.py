@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -157,10 +158,10 @@ def test_an_unreadable_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "k.py").write_text(LITTLE)
     opened = os.open
 
-    def refuse(path: object, *arguments: int, **keywords: int) -> int:
+    def refuse(path: str, *arguments: Any, **keywords: Any) -> int:
         if str(path).endswith("k.py"):
             raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, *arguments, **keywords)  # type: ignore[arg-type]
+        return opened(path, *arguments, **keywords)
 
     monkeypatch.setattr(os, "open", refuse)
     options = Options.from_strings({"kernel": "k.py"}, root=tmp_path, here=tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,8 +56,9 @@ def test_held_bytes(value: object, held: int) -> None:
 )
 def test_a_call_tells_what_packing_held(pack_codes: Any, held: int) -> None:
     methods = {"distance_table": print, "probe_top_k": print, **({"pack_codes": pack_codes} if pack_codes else {})}
-    module = SimpleNamespace(PqKernel=lambda _shape, _codebook: SimpleNamespace(**methods))
-    driver = Driver(module, {"shape": (4, 2, 16)}, {"codebook": None})  # type: ignore[arg-type]  # a module's attributes
+    module = ModuleType("kernel")
+    vars(module)["PqKernel"] = lambda _shape, _codebook: SimpleNamespace(**methods)
+    driver = Driver(module, {"shape": (4, 2, 16)}, {"codebook": None})
     outputs = {"bytes": np.full((), -1, np.int64)}
     driver.pack({}, {"codes": np.zeros((10, 2), np.uint8)}, {}, outputs)()
     assert outputs["bytes"] == held

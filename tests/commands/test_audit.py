@@ -261,7 +261,7 @@ def test_a_rebaseline_starts_the_claim_anew(project: Path, monkeypatch: pytest.M
     assert (candidate.source, incumbent.source) == (kernel("fifth").source, kernel("fourth").source)
 
 
-def kept_rows(*speedups: Sequence[float]) -> list[tuple[int, dict[str, str]]]:
+def kept_rows(*speedups: Sequence[float] | tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     names = ("speedup", "speedup_lo", "speedup_hi")
     rows = [dict(zip(names, map(str, figures), strict=True)) for figures in speedups]
     return list(enumerate([{}, *rows], start=2))
@@ -278,7 +278,7 @@ def test_a_claim_is_a_product_whose_errors_add_up_in_quadrature() -> None:
 
 @pytest.mark.parametrize("figures", [("", "", ""), ("x", "1", "1"), ("0", "1", "1"), ("nan", "1", "1"), ("inf",) * 3])
 def test_a_claim_without_figures_is_none(figures: tuple[str, str, str]) -> None:
-    assert claim(kept_rows(figures)) is None  # type: ignore[arg-type]
+    assert claim(kept_rows(figures)) is None
 
 
 @pytest.mark.parametrize(

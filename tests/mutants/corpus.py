@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.kernels import BASELINE
+
 HERE: Final = Path(__file__).parent
-BASES: Final = {path.stem: path.read_text() for path in sorted(HERE.glob("bases/*.py"))}
+BASES: Final = {"scalar": BASELINE} | {path.stem: path.read_text() for path in sorted(HERE.glob("bases/*.py"))}
 """Honest kernels, by name."""
 
 
