@@ -150,16 +150,17 @@ class KernelHost:
         )
         platform.adopt_orphans()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-E", "-B", "-c", command],
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=self._output,
-                cwd=self._directory,
-                env=_environment(self._directory),
-                pass_fds=(channel.fileno(), requests, replies),
-                start_new_session=True,
-            )
+            with platform.fixed_addresses():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-E", "-B", "-c", command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._output,
+                    stderr=self._output,
+                    cwd=self._directory,
+                    env=_environment(self._directory),
+                    pass_fds=(channel.fileno(), requests, replies),
+                    start_new_session=True,
+                )
             _LIVE.add(self._process.pid)
         finally:
             channel.close()

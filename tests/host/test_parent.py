@@ -44,6 +44,33 @@ def test_a_kernel_answers_by_the_gates_clock(host: KernelHost) -> None:
     assert len({bytes(pack.instance.calls[i]["query"]) for i in range(3)}) == 3
 
 
+def test_processes_of_kernels_are_laid_out_alike() -> None:
+    with platform.fixed_addresses() as fixed:
+        if not fixed:
+            pytest.skip("addresses cannot be fixed here")
+    source = """
+import ctypes
+class PqKernel:
+    def __init__(self, shape, codebook):
+        raise ValueError(ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value)
+"""
+    faults = set()
+    for _ in range(3):
+        with KernelHost(DRIVER, core=None, deadline=Deadline.after(100)) as host:
+            host.load(source.encode(), "kernel.py")
+            with pytest.raises(KernelFault, match="raised ValueError") as caught:
+                host.build(INSTANCE)
+            faults.add(str(caught.value))
+    assert len(faults) == 1
+
+
+def test_what_is_started_afterwards_has_random_addresses_again() -> None:
+    before = Path("/proc/self/personality").read_text() if Path("/proc/self/personality").exists() else ""
+    with platform.fixed_addresses():
+        pass
+    assert before == (Path("/proc/self/personality").read_text() if before else "")
+
+
 def test_outputs_are_poisoned_before_every_call(host: KernelHost) -> None:
     skips_every_second = kernels.with_table("self.n = getattr(self, 'n', 0) + 1; out[:] = 1 if self.n % 2 else out")
     pack = run(host, skips_every_second)
