@@ -34,12 +34,13 @@ class IncumbentFailed(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a timed call returned, kept for checking after the timing."""
+    """What a timed call returned, kept until the timing is over."""
 
     side: Side
     combo: int
     query: int
     outputs: dict[str, NDArray[Any]]
+    checked: bool
 
 
 class Queries:
@@ -90,6 +91,13 @@ class Side:
                     pack.call(query)
         return seconds
 
+    def warm_up(self, warmups: Sequence[range]) -> None:
+        """Untimed calls on every combo, for a side that has not been called for a while."""
+        with self.blame():
+            for pack, queries in zip(self.packs, warmups, strict=True):
+                for query in queries:
+                    pack.call(query)
+
     def estimate(self, sample: Sequence[range]) -> list[float]:
         """About how many nanoseconds a query takes on each combo, round trip included."""
         with self.blame():
@@ -104,10 +112,10 @@ class Side:
                 ns = pack.call(query)
                 if position:
                     total += math.log(max(1.0, ns - transport_ns))
+                # Kept for both sides alike: what the gate does between two calls decides how cold the next one is.
                 chosen = rng.random() < KEPT_SHARE
-                if chosen or self.is_candidate:
-                    outputs = {n: a.copy() for n, a in pack.outputs.items() if chosen or n not in bulky}
-                    answers.append(Answer(self, combo, query, outputs))
+                outputs = {n: a.copy() for n, a in pack.outputs.items() if chosen or n not in bulky}
+                answers.append(Answer(self, combo, query, outputs, chosen or self.is_candidate))
         return total / (len(queries) - 1), answers
 
     @contextmanager

@@ -12,7 +12,8 @@ Model. Of two kernels timed beside each other, the logarithm of candidate / incu
 Estimate. Within an epoch each combo is the median of its block pairs, which a spike cannot move; an epoch is the mean
 of its combos; a stage is the mean of its epochs. Epochs are independent, and Student's t on them is honest about every
 luck but the last. For that one the interval is widened by PROCESS_SD, or by what the control arm shows where that is
-more: in every epoch one of the kernels, chosen at random, is timed against its own twin in another process.
+more: in every epoch one of the kernels, chosen at random, is timed against its own twin in another process. Processes
+are started with fixed addresses, which takes the largest part of that luck away.
 
 Stopping. A stage looks at its interval after 3, 6, 9, 12, 18, 27 and 40 epochs and stops when the interval lies below 1
 (better), above 1 (worse), or when even a perfect measurement could not bring it below 1 any more (hopeless). An error

@@ -6,19 +6,21 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
 
 from pytest_lance_ar.evidence import FaultKind
 from pytest_lance_ar.host import parent
-from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost, Pack
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.speed import duel as room
 from pytest_lance_ar.speed.duel import QUERIES, duel, evidence_of
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import Answer, IncumbentFailed, Queries, Side, time_round
-from pytest_lance_ar.speed.statistics import Outcome, Stage
+from pytest_lance_ar.speed.statistics import LOOKS, Outcome, Stage
 from pytest_lance_ar.targets.pq_l2 import cases, inputs, target
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Combo, Instance
@@ -184,6 +186,41 @@ def test_both_sides_answer_the_same_new_queries_in_random_order() -> None:
     assert len(orders) == 4
     with pytest.raises(IndexError, match="no more queries"):
         Queries(2).take(3)
+
+
+@pytest.mark.parametrize("is_candidate", [True, False])
+def test_the_gate_does_the_same_between_the_calls_of_both_sides(is_candidate: bool) -> None:
+    """What it copies and keeps decides how cold the next call is: the candidate once looked 2% slower by it."""
+
+    class FakePack:
+        outputs: ClassVar = {"table": np.zeros(3), "ids": np.zeros(2)}
+        instance = SimpleNamespace(bulky=("table",))
+
+        def call(self, _query: int) -> float:
+            return 1000.0
+
+    side = Side(KERNEL, cast("KernelHost", None), is_candidate=is_candidate)
+    side.packs = [cast("Pack", FakePack())]
+    logs, answers = side.block(0, range(200), 0.0, random.Random(1))
+    assert logs == pytest.approx(math.log(1000))
+    assert [answer.query for answer in answers] == list(range(200))
+    assert all("ids" in answer.outputs for answer in answers)
+    with_table = [answer for answer in answers if "table" in answer.outputs]
+    assert 10 < len(with_table) < 50
+    assert [answer for answer in answers if answer.checked] == (answers if is_candidate else with_table)
+
+
+def test_a_twin_is_warmed_up_before_it_is_timed(
+    decided: Callable[[Outcome], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided(Outcome.NOT_BETTER)
+    warmed: list[Side] = []
+    monkeypatch.setattr(Side, "warm_up", lambda side, _warmups: warmed.append(side))
+    with prepared(KERNEL) as preparation:
+        duel(preparation, core=None, deadline=Deadline.after(100))
+        second = preparation.pairs[1]
+    assert len(warmed) == min(LOOKS)
+    assert set(warmed) <= set(second)
 
 
 def test_every_call_of_a_pack_is_another_query() -> None:
