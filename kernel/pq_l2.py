@@ -402,16 +402,21 @@ def select(sums, count, above, limit, start, positions):
 
 
 @njit(error_model="numpy")
-def limit_of_rank(sums, count, rank):
-    """A limit that about `rank` of `count` sums do not exceed, judged by a sample: its order statistic by bisection."""
+def limit_of_rank(sums, count, rank, sample):
+    """A limit that about `rank` of `count` sums do not exceed: an order statistic of a sample, by bisection.
+
+    sample: uint16 (SAMPLE,), scratch, one run, so that counting is SIMD.
+    """
     stride = count // SAMPLE
+    for i in range(SAMPLE):
+        sample[i] = sums[i * stride]
     wanted = rank * SAMPLE // count + 2
     low, high = 0, 65535
     while low < high:
         middle = (low + high) // 2
-        within = 0
+        limit, within = np.uint16(middle), np.uint16(0)
         for i in range(SAMPLE):
-            within += sums[i * stride] <= middle
+            within += np.uint16(sample[i] <= limit)
         if within >= wanted:
             high = middle
         else:
@@ -457,7 +462,7 @@ def probe(
                 )  # fmt: skip
                 above = -1
                 if best[0] == np.inf:
-                    above = limit_of_rank(sums, size, 3 * k + 16)
+                    above = limit_of_rank(sums, size, 3 * k + 16, sums[SEGMENT:])
                     count = select(sums, size, -1, above, start, positions)
                     score(table, rows, row_ids, positions, count, best, ids)
                     scored += count
@@ -628,7 +633,7 @@ class PqKernel:
         scratch = (
             np.empty((num_sub_vectors + 1, max(256, num_sub_vectors)), np.float32),
             np.zeros(-(-num_sub_vectors // 8) * 8 * 128, np.uint8),
-            np.empty(SEGMENT, np.uint16),
+            np.empty(SEGMENT + SAMPLE, np.uint16),
             np.empty(SEGMENT, np.int32),
         )
         packed, numbers = np.empty(0, np.uint8), np.zeros(4)
