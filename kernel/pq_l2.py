@@ -316,7 +316,7 @@ def score(table, rows, row_ids, positions, count, best, ids):
 
 
 @njit(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
-def quantise(table, leaves, groups, nibbles, reach, values, lows, tables):
+def quantise(table, leaves, groups, nibbles, reach, values, lows, raw, tables):
     """Write the small tables of one query. Returns the sum of the sub-vectors' minima, the step, and a magnitude.
 
     leaves (M, 256): centroids in an order in which the members of a group are `groups` apart. An entry e of sub-vector
@@ -324,48 +324,46 @@ def quantise(table, leaves, groups, nibbles, reach, values, lows, tables):
     errors; no float here carries a returned distance.
     """
     num_sub_vectors = table.shape[0]
-    base, mean, magnitude = 0.0, 0.0, 0.0
+    bits = values.view(np.int32)  # floats that are not negative order as these do, whose minimum is SIMD
+    base, mean = 0.0, 0.0
     for m in range(num_sub_vectors):
         for j in range(256):
             values[m, j] = table[m, leaves[m, j]]
         if groups <= 128:
             for j in range(128):
-                values[m, j] = min(values[m, j], values[m, j + 128])
+                bits[m, j] = min(bits[m, j], bits[m, j + 128])
         if groups <= 64:
             for j in range(64):
-                values[m, j] = min(values[m, j], values[m, j + 64])
+                bits[m, j] = min(bits[m, j], bits[m, j + 64])
         if groups <= 32:
             for j in range(32):
-                values[m, j] = min(values[m, j], values[m, j + 32])
-        low, total = values[m, 0], np.float32(0.0)
+                bits[m, j] = min(bits[m, j], bits[m, j + 32])
+        lowest, total = bits[m, 0], np.float32(0.0)
         for j in range(groups):
-            low = min(low, values[m, j])
+            lowest = min(lowest, bits[m, j])
+        for j in range(groups):
             total += values[m, j]
-        lows[m] = low
-        base += low
-        mean += total / groups - low
-        magnitude += abs(low)
+        bits[num_sub_vectors, m] = lowest
+        base += lows[m]
+        mean += total / groups - lows[m]
     top = np.float32(TOP_NIBBLE if nibbles else TOP_BYTE)
     step = np.float32(reach * mean / num_sub_vectors) / top
     inverse = np.float32(1.0) / step
+    each = groups // 2 if nibbles else groups
     for m in range(num_sub_vectors):
         low = lows[m]
+        for j in range(groups):
+            raw[j] = np.uint8(np.int32(min((values[m, j] - low) * inverse, top)))
         if nibbles:
-            at = m * groups // 2
-            for t in range(0, groups, 32):
+            for t in range(each // 16):
                 for j in range(16):
-                    first = np.uint8(np.int32(min((values[m, t + j] - low) * inverse, top)))
-                    second = np.uint8(np.int32(min((values[m, t + 16 + j] - low) * inverse, top)))
-                    tables[at + t // 2 + j] = first | second << np.uint8(4)
-            end = at + groups // 2
-        else:
-            at = m * groups
-            for j in range(groups):
-                tables[at + j] = np.uint8(np.int32(min((values[m, j] - low) * inverse, top)))
-            end = at + groups
-        for i in range(end - 1, at + 15, -1):  # each table as its difference to the one before, modulo 256
-            tables[i] -= tables[i - 16]
-    return base, np.float64(step), magnitude
+                    raw[16 * t + j] = raw[32 * t + j] | raw[32 * t + 16 + j] << np.uint8(4)
+        row = tables[m * each : (m + 1) * each]
+        for j in range(16):
+            row[j] = raw[j]
+        for j in range(16, each):  # each table as its difference to the one before, modulo 256
+            row[j] = raw[j] - raw[j - 16]
+    return base, np.float64(step), base
 
 
 @njit(error_model="numpy")
@@ -429,7 +427,7 @@ def limit_of_rank(sums, count, rank, sample):
 
 @njit(error_model="numpy")
 def probe(
-    table, packed, rows, row_ids, leaves, spans, numbers, values, tables,
+    table, packed, rows, row_ids, leaves, spans, numbers, values, raw, tables,
     sums, positions, best, ids,
 ):  # fmt: skip
     """Fill best and ids, ascending. Returns how many vectors were scored. The arrays are those of `Packed`."""
@@ -450,7 +448,7 @@ def probe(
             if worth_it and not prepared:
                 prepared = True
                 base, step, lows_size = quantise(
-                    table, leaves, groups, nibbles, reach, values, values[num_sub_vectors], tables
+                    table, leaves, groups, nibbles, reach, values, values[num_sub_vectors], raw, tables
                 )
                 # Every float32 operation errs by 2^-24 of its result; no magnitude here exceeds this sum of all.
                 slack = lows_size * (num_sub_vectors + 16) * 2.0**-22
@@ -632,6 +630,7 @@ class PqKernel:
         num_sub_vectors, num_centroids = self.codebook.shape[:2]
         scratch = (
             np.empty((num_sub_vectors + 1, max(256, num_sub_vectors)), np.float32),
+            np.empty(256, np.uint8),
             np.zeros(-(-num_sub_vectors // 8) * 8 * 128, np.uint8),
             np.empty(SEGMENT + SAMPLE, np.uint16),
             np.empty(SEGMENT, np.int32),
