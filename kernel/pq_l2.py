@@ -51,9 +51,9 @@ SAMPLE: Final = 512
 
 @dataclass(frozen=True)
 class Fineness:
-    """How a sub-vector's bounds are stored: `tables` registers of 16 bytes, each byte one entry, or two of 4 bits."""
+    """How a sub-vector's bounds are stored: one entry for each group of centroids, of a byte or of 4 bits."""
 
-    tables: int
+    groups: int
     nibbles: bool
     reach: float
     """The largest entry stands for so many times the mean entry; what is larger is clipped, which keeps it a bound."""
@@ -61,16 +61,10 @@ class Fineness:
     """About how many nanoseconds a look-up takes: only ratios matter."""
 
     @property
-    def groups(self) -> int:
-        return 16 * self.tables * (2 if self.nibbles else 1)
+    def table_bytes(self) -> int:
+        return self.groups // 2 if self.nibbles else self.groups
 
 
-FINENESSES: Final = (
-    Fineness(2, False, 5.0, 0.075),
-    Fineness(4, False, 5.0, 0.13),
-    Fineness(4, True, 1.75, 0.15),
-    Fineness(8, True, 1.75, 0.25),
-)
 TOP_BYTE: Final = 63  # the largest entry: four of them add up to less than 256
 TOP_NIBBLE: Final = 15
 
@@ -84,19 +78,36 @@ def host_shuffle() -> str:
     architecture = binding.get_process_triple().partition("-")[0]
     if architecture in ("aarch64", "arm64"):
         return "neon"
+    if features.get("avx512vbmi") and features.get("avx512bw"):
+        return "vbmi"
     if features.get("avx2"):
         return "avx2"
     return "ssse3" if features.get("ssse3") else ""
 
 
 SHUFFLE: Final = host_shuffle()
+DIFFERENCE: Final = 256 if SHUFFLE in ("vbmi", "neon") else 16
+FINENESSES: Final = (
+    (
+        Fineness(64, False, 2.5, 0.01),
+        Fineness(128, False, 2.5, 0.02),
+        Fineness(256, False, 2.5, 0.03),
+    )
+    if SHUFFLE in ("vbmi", "neon")
+    else (
+        Fineness(32, False, 5.0, 0.05),
+        Fineness(64, False, 5.0, 0.09),
+        Fineness(128, True, 1.75, 0.07),
+        Fineness(256, True, 1.75, 0.11),
+    )
+)
 
 # ---- SIMD, in LLVM's own vector types: only the byte shuffle differs between CPUs -----------------------------------
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 HALF = ir.VectorType(ir.IntType(8), 16)
-BYTES = ir.VectorType(ir.IntType(8), 32)
-WORDS = ir.VectorType(ir.IntType(16), 16)
+BYTES = ir.VectorType(ir.IntType(8), LANES)
+WORDS = ir.VectorType(ir.IntType(16), LANES // 2)
 
 
 def splat(vector: Any, value: int) -> Any:
@@ -107,129 +118,145 @@ def pick(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
 
 
-def look_up(builder: Any, table: Any, index: Any) -> Any:
-    """16 bytes, 32 indices: table[index % 16], or 0 where bit 7 of the index is set."""
+def join(builder: Any, parts: list[Any]) -> Any:
+    """One vector of several."""
+    while len(parts) > 1:
+        lanes = [*range(2 * parts[0].type.count)]
+        parts = [pick(builder, a, b, lanes) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
 
-    def call(name: str, vector: Any, *args: Any) -> Any:
-        function = ir.FunctionType(vector, [vector, vector])
-        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
 
+def call(builder: Any, name: str, vector: Any, *args: Any) -> Any:
+    """An intrinsic of LLVM that returns such a vector."""
+    function = ir.FunctionType(vector, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), args)
+
+
+def shuffle_16(builder: Any, register: Any, index: Any) -> Any:
+    """16 bytes, 64 indices: register[index % 16], or 0 where bit 7 of the index is set."""
     if SHUFFLE == "avx2":
-        return call("llvm.x86.avx2.pshuf.b", BYTES, pick(builder, table, table, [*range(16)] * 2), index)
-    halves = []
-    for first in (0, 16):
-        half = pick(builder, index, index, [*range(first, first + 16)])
-        if SHUFFLE == "neon":  # there any index above 15 gives 0
-            halves.append(call("llvm.aarch64.neon.tbl1.v16i8", HALF, table, builder.and_(half, splat(HALF, 0x8F))))
-        else:
-            halves.append(call("llvm.x86.ssse3.pshuf.b.128", HALF, table, half))
-    return pick(builder, *halves, [*range(32)])
+        both = pick(builder, register, register, [*range(16)] * 2)
+        width, name = 32, "llvm.x86.avx2.pshuf.b"
+    else:
+        both, width, name = register, 16, "llvm.x86.ssse3.pshuf.b.128"
+    parts = [pick(builder, index, index, [*range(at, at + width)]) for at in range(0, LANES, width)]
+    return join(builder, [call(builder, name, both.type, both, part) for part in parts])
 
 
-def address(context: Any, builder: Any, array_type: Any, array: Any, byte: Any, vector: Any) -> Any:
-    """A pointer to the vector that starts `byte` bytes into an array."""
+def load(builder: Any, pointer: Any, at: Any, vector: Any) -> Any:
+    """The vector that starts `at` bytes behind a pointer to bytes."""
+    return builder.load(builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer()), align=1)
+
+
+def look_up(builder: Any, fineness: Fineness, table: Any, code: Any) -> Any:
+    """The entries of 64 codes. table: a pointer to the small tables of their sub-vector."""
+
+    def registers(vector: Any) -> list[Any]:
+        ends = range(0, fineness.table_bytes, vector.count)
+        return [load(builder, table, ir.Constant(I64, at), vector) for at in ends]
+
+    if SHUFFLE == "vbmi":
+        rows = registers(BYTES)
+        if len(rows) == 1:
+            return call(builder, "llvm.x86.avx512.permvar.qi.512", BYTES, rows[0], code)
+        name = "llvm.x86.avx512.vpermi2var.qi.512"
+        halves = [call(builder, name, BYTES, a, code, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        return halves[0] if len(halves) == 1 else builder.select(is_negative(builder, code), halves[1], halves[0])
+    entry = splat(BYTES, 0)
+    if SHUFFLE == "neon":
+        for i in range(0, fineness.table_bytes, 64):  # an index beyond its 64 bytes gives 0
+            index = builder.sub(code, splat(BYTES, i))
+            rows = registers(HALF)[i // 16 : i // 16 + 4]
+            parts = [pick(builder, index, index, [*range(at, at + 16)]) for at in range(0, LANES, 16)]
+            found = [call(builder, "llvm.aarch64.neon.tbl4.v16i8", HALF, *rows, part) for part in parts]
+            entry = builder.add(entry, join(builder, found))
+        return entry
+    index = builder.and_(code, splat(BYTES, fineness.table_bytes - 1))
+    for i, row in enumerate(registers(HALF)):
+        # Tables hold differences to the one before: index - 16 i is negative, so bit 7 is set and the shuffle gives
+        # 0, exactly for the tables after the one that the code belongs to.
+        entry = builder.add(entry, shuffle_16(builder, row, builder.sub(index, splat(BYTES, 16 * i))))
+    if fineness.nibbles:  # bit 7 of the code says which
+        high = builder.bitcast(builder.lshr(builder.bitcast(entry, WORDS), splat(WORDS, 4)), BYTES)
+        entry = builder.and_(builder.select(is_negative(builder, code), high, entry), splat(BYTES, 15))
+    return entry
+
+
+def is_negative(builder: Any, vector: Any) -> Any:
+    return builder.icmp_signed("<", vector, splat(vector.type, 0))
+
+
+def data_of(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
+    """A pointer to the byte `at` of an array."""
     data = builder.bitcast(context.make_array(array_type)(context, builder, array).data, ir.IntType(8).as_pointer())
-    return builder.bitcast(builder.gep(data, [byte]), vector.as_pointer())
+    return builder.gep(data, [at])
 
 
 def bounds_of_block(fineness: Fineness) -> Any:
     """Compile-time factory: the function that sums the bounds of one block, for one fineness."""
-    num_tables, nibbles = fineness.tables, fineness.nibbles
-    run = 8 if nibbles else 4  # sub-vectors whose entries add up to less than 256
+    run = 8 if fineness.nibbles else 4  # sub-vectors whose entries add up to less than 256
 
     @intrinsic
     def block(_context, packed, tables, sub_vectors, number, sums, at):
-        """sums[at : at + 64] = the sums of the entries of every code of block `number`.
-
-        Each run of 32 sums has the even lanes before the odd ones.
-        """
-        signature = types.void(packed, tables, types.intp, types.intp, sums, types.intp)
+        """sums[at : at + 64] = the sums of the entries of every code of block `number`, even lanes before odd ones."""
 
         def generate(context, builder, signature, args):
             packed, tables, sub_vectors, number, sums, at = args
-            kinds = dict(zip(("packed", "tables", "sums"), (*signature.args[:2], signature.args[4]), strict=True))
+            kinds = signature.args
 
             def const(value):
                 return ir.Constant(I64, value)
 
             start = builder.mul(builder.mul(number, sub_vectors), const(LANES))
-            codes = address(context, builder, kinds["packed"], packed, start, BYTES)
-            table = address(context, builder, kinds["tables"], tables, const(0), HALF)
+            codes = data_of(context, builder, kinds[0], packed, start)
+            table = data_of(context, builder, kinds[1], tables, const(0))
             # u16 sums of (both bytes as one number, its high byte): the low byte's sum is their difference.
-            totals = [[cgutils.alloca_once(builder, WORDS) for _ in range(2)] for _ in range(2)]
-            for total in (*totals[0], *totals[1]):
-                builder.store(splat(WORDS, 0), total)
-
+            totals = [cgutils.alloca_once_value(builder, splat(WORDS, 0)) for _ in range(2)]
             with cgutils.for_range(builder, builder.sdiv(sub_vectors, const(run))) as loop:
-                run_sum = [splat(BYTES, 0)] * 2
+                run_sum = splat(BYTES, 0)
                 for i in range(run):
                     m = builder.add(builder.mul(loop.index, const(run)), const(i))
-                    code = [
-                        builder.load(builder.gep(codes, [builder.add(builder.mul(m, const(2)), const(half))]), align=1)
-                        for half in range(2)
-                    ]
-                    index = [builder.and_(c, splat(BYTES, 16 * num_tables - 1)) for c in code]
-                    entry = [splat(BYTES, 0)] * 2
-                    for t in range(num_tables):
-                        place = builder.add(builder.mul(m, const(num_tables)), const(t))
-                        register = builder.load(builder.gep(table, [place]), align=1)
-                        for half in range(2):
-                            # Tables hold differences to the one before: index - 16t is negative, so bit 7 is set and
-                            # the shuffle gives 0, exactly for the tables after the one that the code belongs to.
-                            shifted = builder.sub(index[half], splat(BYTES, 16 * t))
-                            entry[half] = builder.add(entry[half], look_up(builder, register, shifted))
-                    for half in range(2):
-                        if nibbles:  # bit 7 of the code says which
-                            as_words = builder.bitcast(entry[half], WORDS)
-                            high = builder.bitcast(builder.lshr(as_words, splat(WORDS, 4)), BYTES)
-                            is_high = builder.icmp_signed("<", code[half], splat(BYTES, 0))
-                            entry[half] = builder.select(is_high, high, entry[half])
-                            entry[half] = builder.and_(entry[half], splat(BYTES, 15))
-                        run_sum[half] = builder.add(run_sum[half], entry[half])
-                for half in range(2):
-                    words = builder.bitcast(run_sum[half], WORDS)
-                    for total, term in zip(totals[half], (words, builder.lshr(words, splat(WORDS, 8))), strict=True):
-                        builder.store(builder.add(builder.load(total), term), total)
+                    code = load(builder, codes, builder.mul(m, const(LANES)), BYTES)
+                    row = builder.gep(table, [builder.mul(m, const(fineness.table_bytes))])
+                    run_sum = builder.add(run_sum, look_up(builder, fineness, row, code))
+                words = builder.bitcast(run_sum, WORDS)
+                for total, term in zip(totals, (words, builder.lshr(words, splat(WORDS, 8))), strict=True):
+                    builder.store(builder.add(builder.load(total), term), total)
 
-            for half in range(2):
-                odd = builder.load(totals[half][1])
-                even = builder.sub(builder.load(totals[half][0]), builder.shl(odd, splat(WORDS, 8)))
-                for parity, total in enumerate((even, odd)):
-                    offset = const(64 * half + 32 * parity)
-                    to = builder.add(builder.mul(at, const(2)), offset)
-                    builder.store(
-                        total,
-                        address(context, builder, kinds["sums"], sums, to, WORDS),
-                        align=1,
-                    )
+            both, odd = map(builder.load, totals)
+            even = builder.sub(both, builder.shl(odd, splat(WORDS, 8)))
+            for parity, total in enumerate((even, odd)):
+                to = data_of(context, builder, kinds[4], sums, builder.add(builder.mul(at, const(2)), const(LANES * parity)))
+                builder.store(total, builder.bitcast(to, WORDS.as_pointer()), align=1)
             return context.get_dummy_value()
 
-        return signature, generate
+        return types.void(packed, tables, types.intp, types.intp, sums, types.intp), generate
 
     return block
 
 
-block_32, block_64, block_128, block_256 = (bounds_of_block(fineness) for fineness in FINENESSES)
+BLOCKS: Final = tuple(bounds_of_block(fineness) for fineness in FINENESSES)
+block_0, block_1, block_2, block_3 = (*BLOCKS, BLOCKS[-1])[:4]
 
 
 @intrinsic
 def lanes_within(_context, sums, at, limit):
-    """Bit n of the result: lane n of the 32 sums from `at` on is <= limit."""
+    """Bit n of the result: lane n of the 64 sums from `at` on is <= limit."""
 
     def generate(context, builder, signature, args):
         sums, at, limit = args
-        start = builder.mul(at, ir.Constant(I64, 2))
         limits = builder.insert_element(splat(WORDS, 0), limit, ir.Constant(I32, 0))
-        limits = pick(builder, limits, limits, [0] * 16)
+        limits = pick(builder, limits, limits, [0] * WORDS.count)
         both = splat(WORDS, 0)
         for parity, byte in enumerate((0x00FF, 0xFF00)):
-            offset = builder.add(start, ir.Constant(I64, 32 * parity))
-            part = builder.load(address(context, builder, signature.args[0], sums, offset, WORDS), align=1)
+            offset = builder.add(builder.mul(at, ir.Constant(I64, 2)), ir.Constant(I64, LANES * parity))
+            data = data_of(context, builder, signature.args[0], sums, offset)
+            part = load(builder, data, ir.Constant(I64, 0), WORDS)
             within = builder.sext(builder.icmp_unsigned("<=", part, limits), WORDS)
             both = builder.or_(both, builder.and_(within, splat(WORDS, byte)))
-        return builder.bitcast(builder.icmp_signed("<", builder.bitcast(both, BYTES), splat(BYTES, 0)), I32)
+        return builder.bitcast(is_negative(builder, builder.bitcast(both, BYTES)), I64)
 
-    return types.uint32(sums, types.intp, types.uint16), generate
+    return types.uint64(sums, types.intp, types.uint16), generate
 
 
 @intrinsic
@@ -237,9 +264,9 @@ def lowest_bit(_context, bits):
     """The position of the lowest bit that is set."""
 
     def generate(_context, builder, _signature, args):
-        return builder.zext(builder.cttz(args[0], ir.Constant(ir.IntType(1), 1)), I64)
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
-    return types.int64(types.uint32), generate
+    return types.int64(types.uint64), generate
 
 
 # ---- The table ------------------------------------------------------------------------------------------------------
@@ -359,10 +386,10 @@ def quantise(table, leaves, groups, nibbles, reach, values, lows, raw, tables):
                 for j in range(16):
                     raw[16 * t + j] = raw[32 * t + j] | raw[32 * t + 16 + j] << np.uint8(4)
         row = tables[m * each : (m + 1) * each]
-        for j in range(16):
+        for j in range(min(DIFFERENCE, each)):
             row[j] = raw[j]
-        for j in range(16, each):  # each table as its difference to the one before, modulo 256
-            row[j] = raw[j] - raw[j - 16]
+        for j in range(DIFFERENCE, each):  # each table as its difference to the one before, modulo 256
+            row[j] = raw[j] - raw[j - DIFFERENCE]
     return base, np.float64(step), base
 
 
@@ -372,30 +399,30 @@ def sum_bounds(fineness, packed, tables, sub_vectors, first, last, sums):
     for block in range(first, last):
         at = (block - first) * LANES
         if fineness == 0:
-            block_32(packed, tables, sub_vectors, block, sums, at)
+            block_0(packed, tables, sub_vectors, block, sums, at)
         elif fineness == 1:
-            block_64(packed, tables, sub_vectors, block, sums, at)
+            block_1(packed, tables, sub_vectors, block, sums, at)
         elif fineness == 2:
-            block_128(packed, tables, sub_vectors, block, sums, at)
+            block_2(packed, tables, sub_vectors, block, sums, at)
         else:
-            block_256(packed, tables, sub_vectors, block, sums, at)
+            block_3(packed, tables, sub_vectors, block, sums, at)
 
 
 @njit(error_model="numpy")
 def select(sums, count, above, limit, start, positions):
     """Write start + n for each of the first `count` lanes with above < sum <= limit. Returns how many."""
     found = 0
-    for at in range(0, count, 32):
+    for at in range(0, count, LANES):
         bits = lanes_within(sums, at, limit)
         if bits != 0:
             if above >= 0:
                 bits &= ~lanes_within(sums, at, above)
-            if at + 32 > count:
-                bits &= np.uint32((1 << (count - at)) - 1)
+            if at + LANES > count:
+                bits &= (np.uint64(1) << np.uint64(count - at)) - np.uint64(1)
             while bits != 0:
                 positions[found] = start + at + lowest_bit(bits)
                 found += 1
-                bits &= bits - np.uint32(1)
+                bits &= bits - np.uint64(1)
     return found
 
 
@@ -631,7 +658,7 @@ class PqKernel:
         scratch = (
             np.empty((num_sub_vectors + 1, max(256, num_sub_vectors)), np.float32),
             np.empty(256, np.uint8),
-            np.zeros(-(-num_sub_vectors // 8) * 8 * 128, np.uint8),
+            np.zeros(-(-num_sub_vectors // 8) * 8 * 256, np.uint8),
             np.empty(SEGMENT + SAMPLE, np.uint16),
             np.empty(SEGMENT, np.int32),
         )
@@ -641,12 +668,11 @@ class PqKernel:
         if groups is not None:
             leaves = groups
             how, row = FINENESSES[fineness], np.arange(num_sub_vectors)[:, np.newaxis]
-            # Place p of `leaves` becomes the byte: bits 0-3 the index; then the nibble in bit 7; then the table.
-            place = np.arange(256)
-            above = place >> 4
-            byte = (above & 1) << 7 | (above >> 1) % how.tables << 4 if how.nibbles else above % how.tables << 4
+            # Place p of `leaves` becomes the byte: p itself modulo groups; or the nibble in bit 7.
+            place = np.arange(256) % how.groups
+            byte = (place >> 4 & 1) << 7 | place >> 5 << 4 | place & 15 if how.nibbles else place
             code_of = np.zeros((num_sub_vectors, num_centroids), np.uint8)
-            code_of[row, leaves] = place & 15 | byte
+            code_of[row, leaves] = byte
             packed = np.zeros((len(rows) // LANES, -(-num_sub_vectors // 8) * 8, LANES), np.uint8)
             for m in range(num_sub_vectors):
                 packed[:, m] = code_of[m][rows[:, m]].reshape(-1, LANES)
