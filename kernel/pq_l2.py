@@ -43,6 +43,7 @@ LANES: Final = 64
 SEGMENT: Final = 16_384
 """Vectors whose bounds are computed before any is selected: their sums, two bytes each, stay in the L1 cache. After
 one, the query may give up on bounds that rule out too little."""
+HUGE_PAGE: Final = 2 * 1024 * 1024
 SMALL: Final = 1024
 """Of so few vectors, all distances are summed."""
 SAMPLE: Final = 512
@@ -580,13 +581,30 @@ class Packed:
     arrays: tuple[NDArray[Any], ...]
 
 
+def in_huge_pages(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Copies of arrays, side by side in memory that the kernel may back with huge pages.
+
+    A query reads hundreds of small pages, and after a switch of processes each costs a walk through page tables.
+    numpy asks for huge pages (MADV_HUGEPAGE) when an array has 4 MiB or more.
+    """
+    starts = np.cumsum([0, *(-(-array.nbytes // LANES) * LANES for array in arrays)])
+    arena = np.empty(max(starts[-1] + HUGE_PAGE, 2 * HUGE_PAGE), np.uint8)
+    arena = arena[-arena.ctypes.data % HUGE_PAGE :]
+    copies = []
+    for start, array in zip(starts[:-1], arrays, strict=True):
+        copy = arena[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        copies.append(copy)
+    return tuple(copies)
+
+
 class PqKernel:
     """Answers top-k queries over packed codes."""
 
     def __init__(self, shape: PqShape, codebook: NDArray[np.float32]) -> None:
         self.shape = shape
         self.codebook = codebook
-        self.codebook_t = np.ascontiguousarray(codebook.transpose(0, 2, 1))
+        (self.codebook_t,) = in_huge_pages(np.ascontiguousarray(codebook.transpose(0, 2, 1)))
 
     def distance_table(self, query: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Fill out, float32 (M, K), for one query, float32 (dim,). Timed."""
@@ -678,4 +696,4 @@ class PqKernel:
                 packed[:, m] = code_of[m][rows[:, m]].reshape(-1, LANES)
             numbers[:] = how.reach, fineness, how.groups, how.nibbles
             packed = packed.reshape(-1)
-        return packed, rows, row_ids, leaves, spans, numbers, *scratch
+        return in_huge_pages(packed, rows, row_ids, leaves, spans, numbers, *scratch)
