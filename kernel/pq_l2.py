@@ -44,7 +44,12 @@ SEGMENT: Final = 16_384
 """Vectors whose bounds are computed before any is selected: their sums, two bytes each, stay in the L1 cache. After
 one, the query may give up on bounds that rule out too little."""
 HUGE_PAGE: Final = 2 * 1024 * 1024
-SMALL: Final = 1024
+MAX_SUB_VECTORS: Final = 1024
+"""Of so many the largest bounds still add up to less than 65,536."""
+LISTS: Final = 64
+TRIED: Final = 20_000
+QUERIES: Final = 16
+SMALL: Final = 256
 """Of so few vectors, all distances are summed."""
 SAMPLE: Final = 512
 """Sums from which the first limit is guessed."""
@@ -60,6 +65,10 @@ class Fineness:
     """The largest entry stands for so many times the mean entry; what is larger is clipped, which keeps it a bound."""
     cost: float
     """About how many nanoseconds a look-up takes: only ratios matter."""
+
+    @property
+    def kind(self) -> tuple[int, bool]:
+        return self.groups, self.nibbles
 
     @property
     def table_bytes(self) -> int:
@@ -89,19 +98,19 @@ def host_shuffle() -> str:
 SHUFFLE: Final = host_shuffle()
 DIFFERENCE: Final = 256 if SHUFFLE in ("vbmi", "neon") else 16
 FINENESSES: Final = (
-    (
-        Fineness(64, False, 2.5, 0.01),
-        Fineness(128, False, 2.5, 0.02),
-        Fineness(256, False, 2.5, 0.03),
-    )
+    tuple(Fineness(g, False, reach, cost) for g, cost in ((64, 0.018), (128, 0.025), (256, 0.042)) for reach in (2.5, 5.0))
     if SHUFFLE in ("vbmi", "neon")
     else (
-        Fineness(32, False, 5.0, 0.05),
-        Fineness(64, False, 5.0, 0.09),
-        Fineness(128, True, 1.75, 0.07),
-        Fineness(256, True, 1.75, 0.11),
+        Fineness(32, False, 5.0, 0.03),
+        Fineness(64, False, 5.0, 0.045),
+        Fineness(128, True, 1.75, 0.05),
+        Fineness(256, True, 1.75, 0.085),
     )
 )
+KINDS: Final = tuple(dict.fromkeys(fineness.kind for fineness in FINENESSES))
+SCORED_NS: Final = 20.0
+EXACT_NS: Final = 0.7
+"""About how many nanoseconds a look-up of an exact distance takes."""
 
 # ---- SIMD, in LLVM's own vector types: only the byte shuffle differs between CPUs -----------------------------------
 
@@ -236,7 +245,7 @@ def bounds_of_block(fineness: Fineness) -> Any:
     return block
 
 
-BLOCKS: Final = tuple(bounds_of_block(fineness) for fineness in FINENESSES)
+BLOCKS: Final = tuple(bounds_of_block(Fineness(*kind, 0.0, 0.0)) for kind in KINDS)
 block_0, block_1, block_2, block_3 = (*BLOCKS, BLOCKS[-1])[:4]
 
 
@@ -344,38 +353,47 @@ def score(table, rows, row_ids, positions, count, best, ids):
 
 
 @njit(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
-def quantise(table, leaves, groups, nibbles, reach, values, lows, raw, tables):
-    """Write the small tables of one query. Returns the sum of the sub-vectors' minima, the step, and a magnitude.
+def quantise(table, leaves, groups, nibbles, reach, threshold, values, lows, raw, tables):
+    """Write the small tables of one query. Returns the sum of the sub-vectors' minima, and the step.
 
-    leaves (M, 256): centroids in an order in which the members of a group are `groups` apart. An entry e of sub-vector
-    m says: at least lows[m] + e * step. values (M, 256) and lows (M,) are scratch. The magnitude bounds the rounding
-    errors; no float here carries a returned distance.
+    leaves (M, 256): centroids in an order in which the members of a group are `groups` apart; not read where every
+    centroid is a group. An entry e of sub-vector m says: at least lows[m] + e * step. The largest stands for `reach`
+    times the mean entry, or what a vector at the threshold has on average, if that is known.
+    values (M, 256) and lows (M,) are scratch. No float here carries a returned distance.
     """
     num_sub_vectors = table.shape[0]
-    bits = values.view(np.int32)  # floats that are not negative order as these do, whose minimum is SIMD
+    if groups == table.shape[1]:
+        values = table
+    else:
+        bits = values.view(np.int32)  # floats that are not negative order as these do, whose minimum is SIMD
+        for m in range(num_sub_vectors):
+            for j in range(256):
+                values[m, j] = table[m, leaves[m, j]]
+            if groups <= 128:
+                for j in range(128):
+                    bits[m, j] = min(bits[m, j], bits[m, j + 128])
+            if groups <= 64:
+                for j in range(64):
+                    bits[m, j] = min(bits[m, j], bits[m, j + 64])
+            if groups <= 32:
+                for j in range(32):
+                    bits[m, j] = min(bits[m, j], bits[m, j + 32])
+    bits, low_bits = values.view(np.int32), lows.view(np.int32)
     base, mean = 0.0, 0.0
     for m in range(num_sub_vectors):
-        for j in range(256):
-            values[m, j] = table[m, leaves[m, j]]
-        if groups <= 128:
-            for j in range(128):
-                bits[m, j] = min(bits[m, j], bits[m, j + 128])
-        if groups <= 64:
-            for j in range(64):
-                bits[m, j] = min(bits[m, j], bits[m, j + 64])
-        if groups <= 32:
-            for j in range(32):
-                bits[m, j] = min(bits[m, j], bits[m, j + 32])
         lowest, total = bits[m, 0], np.float32(0.0)
         for j in range(groups):
             lowest = min(lowest, bits[m, j])
+        low_bits[m] = lowest
         for j in range(groups):
             total += values[m, j]
-        bits[num_sub_vectors, m] = lowest
         base += lows[m]
-        mean += total / groups - lows[m]
+        mean += total
     top = np.float32(TOP_NIBBLE if nibbles else TOP_BYTE)
-    step = np.float32(reach * mean / num_sub_vectors) / top
+    spread = mean / groups - base
+    if threshold < np.inf:
+        spread = max(threshold - base, 1e-3 * spread)
+    step = np.float32(reach * spread / num_sub_vectors) / top
     inverse = np.float32(1.0) / step
     each = groups // 2 if nibbles else groups
     for m in range(num_sub_vectors):
@@ -391,7 +409,7 @@ def quantise(table, leaves, groups, nibbles, reach, values, lows, raw, tables):
             row[j] = raw[j]
         for j in range(DIFFERENCE, each):  # each table as its difference to the one before, modulo 256
             row[j] = raw[j] - raw[j - DIFFERENCE]
-    return base, np.float64(step), base
+    return base, np.float64(step)
 
 
 @njit(error_model="numpy")
@@ -410,16 +428,18 @@ def sum_bounds(fineness, packed, tables, sub_vectors, first, last, sums):
 
 
 @njit(error_model="numpy")
-def select(sums, count, above, limit, start, positions):
-    """Write start + n for each of the first `count` lanes with above < sum <= limit. Returns how many."""
+def select(sums, first, last, above, limit, start, positions):
+    """Write start + n for each lane n from `first` to last - 1 with above < sum <= limit. Returns how many."""
     found = 0
-    for at in range(0, count, LANES):
+    for at in range(first // LANES * LANES, last, LANES):
         bits = lanes_within(sums, at, limit)
         if bits != 0:
             if above >= 0:
                 bits &= ~lanes_within(sums, at, above)
-            if at + LANES > count:
-                bits &= (np.uint64(1) << np.uint64(count - at)) - np.uint64(1)
+            if at < first:
+                bits &= ~np.uint64(0) << np.uint64(first - at)
+            if at + LANES > last:
+                bits &= (np.uint64(1) << np.uint64(last - at)) - np.uint64(1)
             while bits != 0:
                 positions[found] = start + at + lowest_bit(bits)
                 found += 1
@@ -428,15 +448,15 @@ def select(sums, count, above, limit, start, positions):
 
 
 @njit(error_model="numpy")
-def limit_of_rank(sums, count, rank, sample):
-    """A limit that about `rank` of `count` sums do not exceed: an order statistic of a sample, by bisection.
+def limit_of_rank(sums, first, last, rank, sample):
+    """A limit that about `rank` of sums[first:last] do not exceed: an order statistic of a sample, by bisection.
 
-    sample: uint16 (SAMPLE,), scratch, one run, so that counting is SIMD.
+    sample: uint16 (SAMPLE,), scratch, one run, so that counting is SIMD. There must be as many sums.
     """
-    stride = count // SAMPLE
+    stride = (last - first) // SAMPLE
     for i in range(SAMPLE):
-        sample[i] = sums[i * stride]
-    wanted = rank * SAMPLE // count + 2
+        sample[i] = sums[first + i * stride]
+    wanted = rank * SAMPLE // (last - first) + 2
     low, high = 0, 65535
     while low < high:
         middle = (low + high) // 2
@@ -450,66 +470,150 @@ def limit_of_rank(sums, count, rank, sample):
     return low
 
 
+PACKED, ROWS, ROW_IDS, LEAVES, STARTS, CENTERS, RADII, NUMBERS, TO_CENTER, VALUES, LOWS, RAW, TABLES, SUMS, POSITIONS = (
+    range(15)
+)
 # ---- One query ------------------------------------------------------------------------------------------------------
 
 
 @njit(error_model="numpy")
-def probe(
-    table, packed, rows, row_ids, leaves, spans, numbers, values, raw, tables,
-    sums, positions, best, ids,
-):  # fmt: skip
-    """Fill best and ids, ascending. Returns how many vectors were scored. The arrays are those of `Packed`."""
+def beyond(to_center, radius, threshold, error):
+    """Whether nothing within `radius` of a center is nearer than the threshold, by the triangle inequality.
+
+    to_center and threshold are squared distances, with a relative error each.
+    """
+    if not 1e-30 < threshold < 1e30 or not to_center < 1e30:
+        return False
+    nearest = np.sqrt(np.float64(to_center)) * (1.0 - error) - radius
+    return nearest > 0.0 and nearest * nearest * (1.0 - error) > threshold
+
+
+@njit(error_model="numpy")
+def score_run(table, rows, row_ids, start, count, positions, best, ids):
+    """Offer rows start .. start + count - 1 to the heap."""
+    for i in range(count):
+        positions[i] = start + i
+    score(table, rows, row_ids, positions, count, best, ids)
+
+
+@njit(error_model="numpy")
+def part(memory, layout, name):
+    return memory[layout[name, 0] : layout[name, 1]]
+
+
+@njit(error_model="numpy")
+def probe(table, memory, layout, best, ids):
+    """Fill best and ids, ascending. Returns how many rows were swept, and scored. memory, layout: those of `Packed`."""
     num_sub_vectors, k = table.shape[0], best.size
-    padded = (num_sub_vectors + 7) // 8 * 8
+    packed = part(memory, layout, PACKED)
+    rows = part(memory, layout, ROWS).reshape(-1, num_sub_vectors)
+    row_ids = part(memory, layout, ROW_IDS).view(np.int32)
+    starts = part(memory, layout, STARTS).view(np.int64)
+    centers = part(memory, layout, CENTERS).reshape(-1, num_sub_vectors)
+    radii = part(memory, layout, RADII).view(np.float64)
+    numbers = part(memory, layout, NUMBERS).view(np.float64)
+    to_center = part(memory, layout, TO_CENTER).view(np.float32)
+    sums = part(memory, layout, SUMS).view(np.uint16)
+    positions = part(memory, layout, POSITIONS).view(np.int32)
+    tables = part(memory, layout, TABLES)
+    num_lists, padded = radii.size, (num_sub_vectors + 7) // 8 * 8
     for i in range(k):
         best[i], ids[i] = np.inf, -1
     reach, fineness, groups, nibbles = numbers[0], int(numbers[1]), int(numbers[2]), numbers[3] > 0
+    # Every float32 operation errs by 2^-24 of its result.
+    error = (num_sub_vectors + numbers[4] + 16) * 2.0**-22
     base, step, slack = 0.0, 0.0, 0.0
-    prepared, usable = False, False
-    scored = 0
+    prepared, usable, fresh = False, False, True
+    swept, scored, nearest = 0, 0, 0
+    for i in range(num_lists):
+        total = np.float32(0.0)
+        for m in range(num_sub_vectors):
+            total += table[m, centers[i, m]]
+        to_center[i] = total
+        if total < to_center[nearest]:
+            nearest = i
 
-    for span in range(spans.shape[0]):
-        end = spans[span, 1]
-        for start in range(spans[span, 0], end, SEGMENT):
-            size = min(SEGMENT, end - start)
-            worth_it = fineness >= 0 and size > SMALL and 8 * k < size
-            if worth_it and not prepared:
-                prepared = True
-                base, step, lows_size = quantise(
-                    table, leaves, groups, nibbles, reach, values, values[num_sub_vectors], raw, tables
+    for turn in range(-1, num_lists):
+        i = nearest if turn < 0 else turn
+        if turn == nearest or turn >= 0 and beyond(to_center[i], radii[i], best[0], error):
+            continue
+        start, end = starts[i], starts[i + 1]
+        if best[0] == np.inf and num_lists > 1:  # a first threshold
+            size = min(end - start, max(LANES, k))
+            score_run(table, rows, row_ids, start, size, positions, best, ids)
+            scored += size
+            start += size
+        if not prepared and (best[0] < np.inf or num_lists == 1):
+            prepared = True
+            left = 0
+            for j in range(num_lists):
+                if not beyond(to_center[j], radii[j], best[0], error):
+                    left += starts[j + 1] - starts[j]
+            if fineness >= 0 and left > SMALL and left > 8 * k:
+                base, step = quantise(
+                    table,
+                    part(memory, layout, LEAVES).reshape(-1, 256),
+                    groups,
+                    nibbles,
+                    reach,
+                    best[0],
+                    part(memory, layout, VALUES).view(np.float32).reshape(-1, 256),
+                    part(memory, layout, LOWS).view(np.float32),
+                    part(memory, layout, RAW),
+                    tables,
                 )
-                # Every float32 operation errs by 2^-24 of its result; no magnitude here exceeds this sum of all.
-                slack = lows_size * (num_sub_vectors + 16) * 2.0**-22
+                slack = base * error
                 usable = 1e-30 < step < 1e30 and slack < 16 * step
-            if worth_it and usable:
-                sum_bounds(
-                    fineness, packed, tables, padded, start // LANES,
-                    (start + size + LANES - 1) // LANES, sums,
-                )  # fmt: skip
+        while start < end:
+            size = min(SEGMENT - start % LANES, end - start)
+            if usable:
+                block = start // LANES
+                first, last = start % LANES, start % LANES + size
+                sum_bounds(fineness, packed, tables, padded, block, (start + size + LANES - 1) // LANES, sums)
+                swept += size
                 above = -1
-                if best[0] == np.inf:
-                    above = limit_of_rank(sums, size, 3 * k + 16, sums[SEGMENT:])
-                    count = select(sums, size, -1, above, start, positions)
+                if fresh and size >= SAMPLE:
+                    above = limit_of_rank(sums, first, last, 3 * k + 16, sums[SEGMENT:])
+                    count = select(sums, first, last, -1, above, block * LANES, positions)
                     score(table, rows, row_ids, positions, count, best, ids)
                     scored += count
-                threshold = best[0] * (1.0 + (num_sub_vectors + 16) * 2.0**-22)
-                limit = int(max(0.0, min(65535.0, (threshold - base + slack) / step + 1.0)))
-                count = select(sums, size, above, limit, start, positions)
-                usable = 2 * count < size
+                fresh = False
+                limit = int(max(0.0, min(65535.0, (best[0] * (1.0 + error) - base + slack) / step + 1.0)))
+                count = select(sums, first, last, above, limit, block * LANES, positions)
+                score(table, rows, row_ids, positions, count, best, ids)
+                scored += count
+                usable = 2 * count < size or size < SAMPLE
             else:
-                count = size
-                for i in range(size):
-                    positions[i] = start + i
-            score(table, rows, row_ids, positions, count, best, ids)
-            scored += count
+                score_run(table, rows, row_ids, start, size, positions, best, ids)
+                scored += size
+            start += size
     for size in range(k - 1, 0, -1):
         best[0], best[size] = best[size], best[0]
         ids[0], ids[size] = ids[size], ids[0]
         sift_down(best, ids, size)
-    return scored
+    return swept, scored
 
 
 # ---- Packing: not timed ---------------------------------------------------------------------------------------------
+
+
+@njit(error_model="numpy")
+def assign(tables, codes, nearest, squared):
+    """Find the nearest of L centers for every row of codes. tables: float32 (M, K, L), the centers' distance tables."""
+    num_sub_vectors, num_lists = tables.shape[0], tables.shape[2]
+    total = np.empty(num_lists, np.float32)
+    for n in range(codes.shape[0]):
+        for i in range(num_lists):
+            total[i] = np.float32(0.0)
+        for m in range(num_sub_vectors):
+            c = codes[n, m]
+            for i in range(num_lists):
+                total[i] += tables[m, c, i]
+        best = 0
+        for i in range(num_lists):
+            if total[i] < total[best]:
+                best = i
+        nearest[n], squared[n] = best, total[best]
 
 
 @njit(error_model="numpy")
@@ -566,6 +670,18 @@ def grouped(points: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
+class Lists:
+    """Rows, list after list. rows uint8 (P, M): codes, padded to whole blocks; row_ids int32 (P,): which vector it is;
+    starts int64 (L + 1,); centers uint8 (L, M): codes; radii float64 (L,): no member is farther from its center."""
+
+    rows: NDArray[np.uint8]
+    row_ids: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    centers: NDArray[np.uint8]
+    radii: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Packed:
     """A code set as `probe` takes it: `arrays` are its arguments between the table and the answer.
 
@@ -578,24 +694,23 @@ class Packed:
     """
 
     count: int
-    arrays: tuple[NDArray[Any], ...]
+    memory: NDArray[np.uint8]
+    layout: NDArray[np.int64]
 
 
-def in_huge_pages(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    """Copies of arrays, side by side in memory that the kernel may back with huge pages.
+def in_huge_pages(*arrays: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All arrays in one, which the kernel may back with huge pages, and the first and last byte of each, (n, 2).
 
     A query reads hundreds of small pages, and after a switch of processes each costs a walk through page tables.
-    numpy asks for huge pages (MADV_HUGEPAGE) when an array has 4 MiB or more.
+    numpy asks for huge pages (MADV_HUGEPAGE) when an array has 4 MiB or more. One array is also less to hand over.
     """
     starts = np.cumsum([0, *(-(-array.nbytes // LANES) * LANES for array in arrays)])
-    arena = np.empty(max(starts[-1] + HUGE_PAGE, 2 * HUGE_PAGE), np.uint8)
-    arena = arena[-arena.ctypes.data % HUGE_PAGE :]
-    copies = []
-    for start, array in zip(starts[:-1], arrays, strict=True):
-        copy = arena[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-        copy[...] = array
-        copies.append(copy)
-    return tuple(copies)
+    memory = np.empty(max(starts[-1] + HUGE_PAGE, 2 * HUGE_PAGE), np.uint8)
+    memory = memory[-memory.ctypes.data % HUGE_PAGE :]
+    layout = np.array([(start, start + array.nbytes) for start, array in zip(starts, arrays, strict=False)], np.int64)
+    for (start, end), array in zip(layout, arrays, strict=True):
+        memory[start:end].view(array.dtype).reshape(array.shape)[...] = array
+    return memory, layout
 
 
 class PqKernel:
@@ -604,7 +719,9 @@ class PqKernel:
     def __init__(self, shape: PqShape, codebook: NDArray[np.float32]) -> None:
         self.shape = shape
         self.codebook = codebook
-        (self.codebook_t,) = in_huge_pages(np.ascontiguousarray(codebook.transpose(0, 2, 1)))
+        transposed = np.ascontiguousarray(codebook.transpose(0, 2, 1))
+        memory, ((start, end),) = in_huge_pages(transposed)
+        self.codebook_t = memory[start:end].view(np.float32).reshape(transposed.shape)
 
     def distance_table(self, query: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Fill out, float32 (M, K), for one query, float32 (dim,). Timed."""
@@ -620,42 +737,94 @@ class PqKernel:
         size = min(k, codes.count)
         ids, distances = np.empty(size, np.int64), np.empty(size, np.float32)
         if size:
-            probe(table, *codes.arrays, distances, ids)
+            probe(table, codes.memory, codes.layout, distances, ids)
         return ids, distances
 
     def pack_codes(self, codes: NDArray[np.uint8]) -> Packed:
         """Lay the codes, uint8 (N, M), out in blocks. Not timed."""
         count = len(codes)
         if count == 0:
-            return Packed(0, ())
-        row_ids = np.zeros(-(-count // LANES) * LANES, np.int32)
-        row_ids[:count] = np.arange(count)
-        rows = codes[row_ids]
-        spans = np.array([[0, count]])
+            return Packed(0, np.empty(0, np.uint8), np.empty((0, 2), np.int64))
+        one_list = self._listed(codes, None)
+        if count <= SMALL or not SHUFFLE or self.shape.num_sub_vectors > MAX_SUB_VECTORS:
+            return Packed(count, *self._arrays(one_list, None, None))
+        # Try what there is on sampled vectors, some of them as queries: sweeping and scoring have a price each.
+        sample = codes[:: max(1, count // TRIED)][:TRIED]
+        tables = [self._table(query) for query in self._decoded(sample[:: len(sample) // QUERIES][:QUERIES])]
+        groups, centers = self._groups(codes), self._centers(sample)
+        best = np.inf, one_list, FINENESSES[0]
+        for lists in (None, centers) if centers is not None else (None,):
+            listed = one_list if lists is None and len(sample) == count else self._listed(sample, lists)
+            for fineness in FINENESSES:
+                arrays = self._arrays(listed, groups, fineness)
+                answer = np.empty(min(10, count), np.float32), np.empty(min(10, count), np.int64)
+                swept, scored = np.mean([probe(table, *arrays, *answer) for table in tables], axis=0)
+                cost = scored * SCORED_NS + self.shape.num_sub_vectors * (
+                    (scored + len(listed.radii)) * EXACT_NS + swept * fineness.cost
+                )
+                if cost < best[0]:
+                    best = cost, listed, fineness
+        _, listed, fineness = best
+        if len(sample) < count:
+            listed = self._listed(codes, centers) if len(listed.radii) > 1 else one_list
+        return Packed(count, *self._arrays(listed, groups, fineness))
 
-        if count <= SMALL or not SHUFFLE:
-            return Packed(count, self._arrays(rows, row_ids, spans, -1, None))
-        groups = self._groups(codes)
-        # Try every fineness on sampled vectors, eight of them as queries; count what it would have to score exactly.
-        sample = np.ascontiguousarray(rows[:: max(1, len(rows) // 4096)][:4096])
-        tables = [self._table_of(sample[i * len(sample) // 8]) for i in range(8)]
-        costs = {}
-        for fineness, how in enumerate(FINENESSES):
-            arrays = self._arrays(sample, row_ids, np.array([[0, len(sample)]]), fineness, groups)
-            answer = np.empty(3, np.float32), np.empty(3, np.int64)
-            scored = np.mean([probe(table, *arrays, *answer) for table in tables]) - 25
-            exact = 0.8 + 6.0 / self.shape.num_sub_vectors
-            costs[fineness] = how.cost + exact * scored / len(sample)
-        fineness = min(costs, key=costs.__getitem__)
-        if min(costs.values()) > exact:  # bounds would not pay
-            return Packed(count, self._arrays(rows, row_ids, spans, -1, None))
-        return Packed(count, self._arrays(rows, row_ids, spans, fineness, groups))
+    def _centers(self, sample: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """The codes of the centers of clusters, uint8 (L, M), or None where there are none to speak of.
 
-    def _table_of(self, code: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The distance table of a stored vector."""
+        k-means++ (Arthur & Vassilvitskii, SODA 2007) and Lloyd's iterations; a center is coded, so that its distance
+        to a query is a sum of table entries.
+        """
+        points = self._decoded(sample[:: max(1, len(sample) // 1024)])
+        norms = np.einsum("nd,nd->n", points, points)
+
+        def distances(to: NDArray[np.float32]) -> NDArray[np.float32]:
+            crossed = norms[:, np.newaxis] - 2.0 * (points @ to.T) + np.einsum("nd,nd->n", to, to)
+            return np.maximum(crossed, 0.0)
+
+        some = np.sort(distances(points[:: len(points) // 64]), axis=0)
+        near, typical = some[2], some[len(some) // 2]
+        if not np.median(near) < 0.25 * np.median(typical):
+            return None
+        random = np.random.default_rng(0)
+        chosen = points[:1]
+        nearest = distances(chosen)[:, 0]
+        while len(chosen) < LISTS and nearest.sum() > 0:
+            next_one = points[random.choice(len(points), p=nearest / nearest.sum(dtype=np.float64))]
+            chosen = np.concatenate([chosen, next_one[np.newaxis]])
+            nearest = np.minimum(nearest, distances(chosen[-1:])[:, 0])
+        for _ in range(2):
+            owner = distances(chosen).argmin(axis=1)
+            chosen = np.stack([points[owner == i].mean(axis=0) for i in np.unique(owner)])
+        return np.stack([self._table(center).argmin(axis=1) for center in chosen]).astype(np.uint8)
+
+    def _decoded(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The vectors that the codes stand for, float32 (N, dim)."""
+        return self.codebook[np.arange(codes.shape[1]), codes].reshape(len(codes), -1)
+
+    def _table(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         table = np.empty(self.codebook.shape[:2], np.float32)
-        fill_table(self.codebook[np.arange(len(code)), code].reshape(-1), self.codebook_t, table)
+        fill_table(query, self.codebook_t, table)
         return table
+
+    def _listed(self, codes: NDArray[np.uint8], centers: NDArray[np.uint8] | None) -> Lists:
+        """Order rows so that those nearest to one center form a list, with padding to whole blocks at the end."""
+        count = len(codes)
+        order, starts, radii = np.arange(count), np.array([0, count]), np.array([np.inf])
+        if centers is None:
+            centers = np.zeros((1, codes.shape[1]), np.uint8)
+        else:
+            tables = np.stack([self._table(center) for center in self._decoded(centers)], axis=-1)
+            nearest, squared = np.empty(count, np.uint8), np.empty(count, np.float32)
+            assign(tables, codes, nearest, squared)
+            order = np.argsort(nearest, kind="stable")
+            starts = np.concatenate([[0], np.cumsum(np.bincount(nearest, minlength=len(centers)))])
+            radii = np.zeros(len(centers))
+            np.maximum.at(radii, nearest, squared)
+            radii = np.sqrt(radii * (1.0 + 1e-4) + 1e-28)
+        row_ids = np.zeros(-(-count // LANES) * LANES, np.int32)
+        row_ids[:count] = order
+        return Lists(codes[row_ids], row_ids, starts, centers, radii)
 
     def _groups(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """`grouped` centroids (M, 256), those that no code uses left out."""
@@ -668,32 +837,37 @@ class PqKernel:
         return used[row, grouped(self.codebook[row, used])].astype(np.uint8)
 
     def _arrays(
-        self, rows: NDArray[np.uint8], row_ids: NDArray[np.int32], spans: NDArray[np.int64], fineness: int,
-        groups: NDArray[np.uint8] | None,
-    ) -> tuple[NDArray[Any], ...]:  # fmt: skip
+        self, lists: Lists, groups: NDArray[np.uint8] | None, fineness: Fineness | None
+    ) -> tuple[NDArray[Any], ...]:
         """The arrays of `Packed`; without groups, those of a set whose distances are all summed."""
         num_sub_vectors, num_centroids = self.codebook.shape[:2]
         scratch = (
-            np.empty((num_sub_vectors + 1, max(256, num_sub_vectors)), np.float32),
+            np.empty(len(lists.radii), np.float32),
+            np.empty((num_sub_vectors, 256), np.float32),
+            np.empty(num_sub_vectors, np.float32),
             np.empty(256, np.uint8),
             np.zeros(-(-num_sub_vectors // 8) * 8 * 256, np.uint8),
             np.empty(SEGMENT + SAMPLE, np.uint16),
             np.empty(SEGMENT, np.int32),
         )
-        packed, numbers = np.empty(0, np.uint8), np.zeros(4)
+        packed, numbers = np.empty(0, np.uint8), np.zeros(5)
         leaves = np.zeros((num_sub_vectors, 256), np.uint8)
-        numbers[1] = -1
-        if groups is not None:
+        numbers[1], numbers[4] = -1, self.shape.sub_vector_dim
+        if groups is not None and fineness is not None:
+            how, row = fineness, np.arange(num_sub_vectors)[:, np.newaxis]
             leaves = groups
-            how, row = FINENESSES[fineness], np.arange(num_sub_vectors)[:, np.newaxis]
+            if how.groups == num_centroids:
+                leaves = np.tile((np.arange(256) % num_centroids).astype(np.uint8), (num_sub_vectors, 1))
             # Place p of `leaves` becomes the byte: p itself modulo groups; or the nibble in bit 7.
             place = np.arange(256) % how.groups
             byte = (place >> 4 & 1) << 7 | place >> 5 << 4 | place & 15 if how.nibbles else place
             code_of = np.zeros((num_sub_vectors, num_centroids), np.uint8)
             code_of[row, leaves] = byte
-            packed = np.zeros((len(rows) // LANES, -(-num_sub_vectors // 8) * 8, LANES), np.uint8)
+            packed = np.zeros((len(lists.rows) // LANES, -(-num_sub_vectors // 8) * 8, LANES), np.uint8)
             for m in range(num_sub_vectors):
-                packed[:, m] = code_of[m][rows[:, m]].reshape(-1, LANES)
-            numbers[:] = how.reach, fineness, how.groups, how.nibbles
+                packed[:, m] = code_of[m][lists.rows[:, m]].reshape(-1, LANES)
+            numbers[:4] = how.reach, KINDS.index(how.kind), how.groups, how.nibbles
             packed = packed.reshape(-1)
-        return in_huge_pages(packed, rows, row_ids, leaves, spans, numbers, *scratch)
+        return in_huge_pages(
+            packed, lists.rows, lists.row_ids, leaves, lists.starts, lists.centers, lists.radii, numbers, *scratch
+        )
