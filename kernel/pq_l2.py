@@ -175,6 +175,8 @@ def look_up(builder: Any, kind: Kind, table: Any, code: Any) -> Any:
         return pairs[0] if len(pairs) == 1 else builder.select(is_negative(builder, code), pairs[1], pairs[0])
 
     entry, rows = splat(BYTES, 0), registers(QUARTER)
+    if not SHUFFLE:
+        return entry  # compiled, but never called
     if SHUFFLE == "neon":  # 64 bytes in four registers; an index beyond them gives 0
         for i in range(0, len(rows), 4):
 
@@ -607,7 +609,7 @@ def probe(table, memory, layout, best, ids):
             continue
         start, end = starts[i], starts[i + 1]
         if num_lists > 1 and best[0] == np.inf:  # a first threshold
-            size = min(end - start, max(LANES, k))
+            size = min(end - start, max(LANES, k), SEGMENT)
             score_run(table, rows, row_ids, start, size, positions, best, ids)
             scored += size
             start += size
@@ -733,9 +735,9 @@ def cluster_centers(points: NDArray[np.float32]) -> NDArray[np.float32] | None:
         return None
     random = np.random.default_rng(0)
     centers = points[:1]
-    nearest = squared_distances(points, centers)[:, 0]
-    while len(centers) < LISTS and nearest.sum() > 0:
-        chosen = random.choice(len(points), p=nearest / nearest.sum(dtype=np.float64))
+    nearest = squared_distances(points, centers)[:, 0].astype(np.float64)
+    while len(centers) < LISTS and 0.0 < nearest.sum() < np.inf:
+        chosen = random.choice(len(points), p=nearest / nearest.sum())
         centers = np.concatenate([centers, points[chosen : chosen + 1]])
         nearest = np.minimum(nearest, squared_distances(points, centers[-1:])[:, 0])
     for _ in range(2):
