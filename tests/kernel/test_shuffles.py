@@ -50,6 +50,7 @@ def examine(source: str, cases: list[DrawnCase] = CASES) -> None:
             examiner.examine(case)
 
 
+@pytest.mark.slow
 def test_a_cpu_that_nothing_is_known_of_gets_the_same_answers() -> None:
     examine(kernel_with(""))
 
