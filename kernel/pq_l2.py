@@ -110,6 +110,8 @@ KINDS: Final = (
 GROUPS: Final = tuple(kind.groups for kind in KINDS)
 NIBBLES: Final = tuple(kind.nibbles for kind in KINDS)
 RUNS: Final = tuple(kind.run for kind in KINDS)
+TOPS: Final = tuple(kind.top for kind in KINDS)
+TABLE_BYTES: Final = tuple(kind.table_bytes for kind in KINDS)
 SCORED_NS: Final = 20.0
 EXACT_NS: Final = 0.7
 """What an exact distance costs, and for every code, about."""
@@ -433,10 +435,10 @@ def quantise(table, leaves, kind, reach, threshold, values, lows, raw, tables):
     spread = mean / groups - base
     if threshold < np.inf:
         spread = max(threshold - base, 1e-3 * spread)
-    top = np.float32(15 if nibbles else 63)
+    top = np.float32(TOPS[kind])
     step = np.float32(reach * spread / num_sub_vectors) / top
     inverse = np.float32(1.0) / step
-    each = groups // 2 if nibbles else groups
+    each = TABLE_BYTES[kind]
     for m in range(num_sub_vectors):
         low = lows[m]
         for j in range(groups):
@@ -617,7 +619,7 @@ def probe(table, memory, layout, best, ids):
             prepared = True
             left = 0
             for j in range(num_lists):
-                if num_lists == 1 or not beyond(to_center[j], radii[j], best[0], error):
+                if not beyond(to_center[j], radii[j], best[0], error):  # one list is infinitely wide
                     left += starts[j + 1] - starts[j]
             if kind >= 0 and left > WORTHWHILE and left > 8 * k:
                 leaves = part(memory, layout, LEAVES).reshape(-1, 256)

@@ -48,7 +48,7 @@ BASELINE_EPOCHS: Final = 6
 
 def _queries(epochs: int, rounds: int) -> int:
     """What so many epochs may ask of a workload."""
-    return epochs * (WARMUP_CALLS + (rounds + CONTROL_ROUNDS) * 2 * MAX_CALLS_PER_BLOCK)
+    return epochs * (2 * WARMUP_CALLS + (rounds + CONTROL_ROUNDS) * 2 * MAX_CALLS_PER_BLOCK)
 
 
 QUERIES: Final = WARMUP_CALLS + _queries(max(LOOKS), MIN_ROUNDS)
@@ -162,7 +162,8 @@ def _fight(
             for combo, ns in zip(combos, times, strict=True):
                 progress(f"{combo.name}: incumbent about {max(ns - transport_ns, 1) / 1000:.0f} us a query")
         timed = [time_round(pair, queries, sizes, transport_ns, rng) for _ in range(rounds)]
-        twin.warm_up(warmups)  # the others have just been called: a cold cache is no luck of its process
+        # The others have just been called: a cold cache is no luck of the twin's process. Queries come once, here too.
+        twin.warm_up([dealer.take(WARMUP_CALLS) for dealer in queries])
         control = [time_round((twin, original), queries, sizes, transport_ns, rng) for _ in range(CONTROL_ROUNDS)]
         for _, _, answers in timed:
             bout.answers += answers

@@ -81,18 +81,17 @@ class Side:
             for kernel, pack in zip(self._objects, self.packs, strict=True):
                 self.host.drop(kernel, [pack])
             self._objects, self.packs, seconds = [], [], 0.0
-            for workload, queries in zip(workloads, warmups, strict=True):
+            for workload in workloads:
                 kernel = self.host.build(workload)
                 pack, took = self.host.pack(kernel, workload.packs[0])
                 seconds += took
                 self._objects.append(kernel)
                 self.packs.append(pack)
-                for query in queries:
-                    pack.call(query)
+        self.warm_up(warmups)
         return seconds
 
     def warm_up(self, warmups: Sequence[range]) -> None:
-        """Untimed calls on every combo, for a side that has not been called for a while."""
+        """Untimed calls on every combo."""
         with self.blame():
             for pack, queries in zip(self.packs, warmups, strict=True):
                 for query in queries:

@@ -10,7 +10,7 @@ import pytest
 from llvmlite import binding, ir
 
 from pytest_lance_ar.correctness import Examiner
-from pytest_lance_ar.host.parent import Deadline
+from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
@@ -61,6 +61,17 @@ def test_every_kind_of_bounds_gives_the_same_answers(shuffle: str, kind: int) ->
     if not dict(binding.get_host_cpu_features()).get(FEATURES[shuffle]):
         pytest.skip(f"this CPU has no {FEATURES[shuffle]}")
     examine(kernel_with(shuffle, kind))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_the_answers_depend_on_the_bounds(kind: int) -> None:
+    """Whatever this CPU has: were the bounds not used, one that is too tight would do no harm."""
+    features = dict(binding.get_host_cpu_features())
+    shuffle = next((name for name, feature in FEATURES.items() if features.get(feature)), "neon")
+    tight = kernels.changed(kernel_with(shuffle, kind), "/ step + 1.0)", "/ step - 100.0)")
+    with pytest.raises(KernelFault):
+        examine(tight)
 
 
 @pytest.mark.slow

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,6 +28,20 @@ from tests import kernels
 
 KERNEL = Kernel("kernel.py", kernels.PURE_PYTHON.encode())
 SHAPE = PqShape(8, 2, 16)
+
+
+class FakePack:
+    """Answers nothing, in a microsecond, and remembers what it was asked."""
+
+    instance = SimpleNamespace(bulky=("table",))
+
+    def __init__(self) -> None:
+        self.outputs = {"table": np.zeros(3), "ids": np.zeros(2)}
+        self.asked: list[int] = []
+
+    def call(self, query: int) -> float:
+        self.asked.append(query)
+        return 1000.0
 
 
 class SmallTarget(target.PqL2):
@@ -191,14 +205,6 @@ def test_both_sides_answer_the_same_new_queries_in_random_order() -> None:
 @pytest.mark.parametrize("is_candidate", [True, False])
 def test_the_gate_does_the_same_between_the_calls_of_both_sides(is_candidate: bool) -> None:
     """What it copies and keeps decides how cold the next call is: the candidate once looked 2% slower by it."""
-
-    class FakePack:
-        outputs: ClassVar = {"table": np.zeros(3), "ids": np.zeros(2)}
-        instance = SimpleNamespace(bulky=("table",))
-
-        def call(self, _query: int) -> float:
-            return 1000.0
-
     side = Side(KERNEL, cast("KernelHost", None), is_candidate=is_candidate)
     side.packs = [cast("Pack", FakePack())]
     logs, answers = side.block(0, range(200), 0.0, random.Random(1))
@@ -214,13 +220,37 @@ def test_a_twin_is_warmed_up_before_it_is_timed(
     decided: Callable[[Outcome], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decided(Outcome.NOT_BETTER)
-    warmed: list[Side] = []
-    monkeypatch.setattr(Side, "warm_up", lambda side, _warmups: warmed.append(side))
+    events: list[tuple[str, Side]] = []
+    asked: dict[Side, list[int]] = {}
+    warm_up, timed = Side.warm_up, time_round
+
+    def warming(side: Side, warmups: Sequence[range]) -> None:
+        events.append(("warm", side))
+        asked.setdefault(side, []).extend(warmups[0])
+        warm_up(side, warmups)
+
+    def timing(pair: tuple[Side, Side], *arguments: Any) -> Any:
+        events.append(("time", pair[0]))
+        return timed(pair, *arguments)
+
+    monkeypatch.setattr(Side, "warm_up", warming)
+    monkeypatch.setattr(room, "time_round", timing)
     with prepared(KERNEL) as preparation:
         duel(preparation, core=None, deadline=Deadline.after(100))
-        second = preparation.pairs[1]
-    assert len(warmed) == min(LOOKS)
-    assert set(warmed) <= set(second)
+        (twin,) = {side for what, side in events if what == "time"} & set(preparation.pairs[1])
+    turns = [place for place, event in enumerate(events) if event == ("time", twin)]
+    assert len(turns) == min(LOOKS)
+    assert all(events[place - 1] == ("warm", twin) for place in turns)
+    _compiled_with, *since = asked[twin]
+    assert len(set(since)) == len(since), "no query comes twice"
+
+
+def test_warming_up_asks_every_combo() -> None:
+    packs = [FakePack(), FakePack()]
+    side = Side(KERNEL, cast("KernelHost", None), is_candidate=True)
+    side.packs = [cast("Pack", pack) for pack in packs]
+    side.warm_up([range(2), range(5, 8)])
+    assert [pack.asked for pack in packs] == [[0, 1], [5, 6, 7]]
 
 
 def test_every_call_of_a_pack_is_another_query() -> None:
