@@ -2,47 +2,62 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = (ROOT / "kernel" / "pq_l2.py").read_text()
 BASELINE = (ROOT / "pytest_lance_ar" / "targets" / "pq_l2" / "baseline.py").read_text()
 
-PURE_PYTHON = """
-import numpy as np
-
-
-class PqKernel:
-    def __init__(self, shape, codebook):
-        self.codebook = codebook
-
-    def distance_table(self, query, out):
-        num_sub_vectors, num_centroids, dsub = self.codebook.shape
-        parts = query.reshape(num_sub_vectors, dsub)
-        out[:] = 0
-        for d in range(dsub):
-            difference = parts[:, d, None] - self.codebook[:, :, d]
-            out += difference * difference
-
-    def probe_top_k(self, table, codes, k):
-        distance = np.zeros(len(codes), np.float32)
-        for m in range(table.shape[0]):
-            distance += table[m][codes[:, m]]
-        ids = np.argsort(distance, kind="stable")[:k]
-        return ids, distance[ids]
-"""
+PURE_PYTHON = (ROOT / "tests" / "mutants" / "bases" / "plain.py").read_text()
 """A correct kernel that numba need not compile, for tests that want to be quick."""
 
+SHARED = re.compile(r"^from (tests[\w.]*|pytest_lance_ar\.targets[\w.]*\.baseline) import ([\w, ]+?)(?:  #.*)?\n", re.M)
+"""An import of what kernels share."""
 
-def changed(source: str, old: str, new: str) -> str:
-    """The source with one place of it changed."""
-    assert source.count(old) == 1, f"{source.count(old)} places have {old!r}"
-    return source.replace(old, new)
+
+def changed(source: str, *changes: str, times: int = 1) -> str:
+    """The source with places of it changed: old, new, old, new ... Each old text must be there so many times."""
+    for old, new in zip(changes[::2], changes[1::2], strict=True):
+        if source.count(old) != times:
+            raise ValueError(f"{source.count(old)} places, not {times}, have {old!r}")
+        source = source.replace(old, new)
+    return source
+
+
+def definition(source: str, name: str) -> str:
+    """The text of a function or class of a source, with its decorators. Raises ValueError where there is none."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            first = min(part.lineno for part in (node, *node.decorator_list))
+            return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
+    raise ValueError(f"no {name} is defined there")
+
+
+def whole(source: str) -> str:
+    """The source with what it imports from other kernels, and from `tests.parts`, put in: one file by itself."""
+    imports = list(SHARED.finditer(source))
+    if not imports:
+        return source
+    texts = [text for statement in imports for text in _definitions(*statement.groups())]
+    head, rest = source[: imports[0].start()].rstrip("\n"), source[imports[-1].end() :].lstrip("\n")
+    return "\n\n\n".join([head, *texts, rest])
+
+
+def _definitions(module: str, names: str) -> Iterator[str]:
+    """What an import statement names, each as its module defines it."""
+    source = (ROOT / module.replace(".", "/")).with_suffix(".py").read_text()
+    for words in names.split(", "):
+        name, _, alias = words.partition(" as ")
+        text = definition(source, name)
+        yield changed(text, f"class {name}:", f"class {alias}:") if alias else text
 
 
 def with_table(statement: str) -> str:
     """The quick kernel with another body of distance_table."""
-    head, rest = PURE_PYTHON.split("        num_sub_vectors, num_centroids, dsub", 1)
+    head, rest = PURE_PYTHON.split("        num_sub_vectors, _, dsub", 1)
     tail = rest[rest.index("    def probe_top_k") :]
     return f"{head}        {statement}\n\n{tail}"
 
@@ -52,14 +67,17 @@ def with_answer(expression: str) -> str:
     return changed(PURE_PYTHON, "return ids, distance[ids]", f"return {expression}")
 
 
-FASTER = changed(
-    BASELINE,
-    """    for m in range(codes_t.shape[0]):
+SCAN = """    for m in range(codes_t.shape[0]):
         entries = table[m]
         column = codes_t[m]
         for n in range(column.shape[0]):
             distances[n] += entries[column[n]]
-""",
+"""
+"""The baseline's pass over all vectors for each sub-vector, for what takes another way."""
+
+FASTER = changed(
+    BASELINE,
+    SCAN,
     """    num_sub_vectors, count = codes_t.shape
     m = 0
     while m + 4 <= num_sub_vectors:

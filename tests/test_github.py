@@ -73,8 +73,8 @@ def test_the_path_is_relative_to_the_workspace() -> None:
     [
         ("a call raised ValueError: oh (line 14 of kernel/pq_l2.py)", 14),
         ("kernel/pq_l2.py, line 1: a kernel may not import os", 1),
-        ("distance_table[0, 0]: expected 1, got 2", 9),
-        ("probe_top_k ids[0]: expected 1, got 2", 17),
+        ("distance_table[0, 0]: expected 1, got 2", 11),
+        ("probe_top_k ids[0]: expected 1, got 2", 19),
         ("pack_codes did not return within 60 s", 1),  # this kernel has none
         ("the kernel's process was killed by SIGSEGV", 1),
     ],

@@ -5,41 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from tests.corpus.baseline import QUICK, SCALAR
+from tests.kernels import SCAN, changed, whole
 
-_HEAD: Final = """
+_HEAD: Final = whole("""
 import numpy as np
 from numba import njit
 
-
-def nearest(distances, k):
-    k = min(k, len(distances))
-    if k == 0:
-        return np.empty(0, np.int64), np.empty(0, np.float32)
-    ids = np.argpartition(distances, k - 1)[:k]
-    ids = ids[np.argsort(distances[ids], kind="stable")]
-    return ids, distances[ids]
-
-
-@njit
-def fill_table(query, codebook, out):
-    num_sub_vectors, num_centroids, dsub = codebook.shape
-    for m in range(num_sub_vectors):
-        for k in range(num_centroids):
-            total = np.float32(0.0)
-            for d in range(dsub):
-                difference = query[m * dsub + d] - codebook[m, k, d]
-                total += difference * difference
-            out[m, k] = total
-
-
-class Table:
-    def __init__(self, shape, codebook):
-        self.shape, self.codebook = shape, codebook
-
-    def distance_table(self, query, out):
-        fill_table(query, self.codebook, out)
-
-"""
+from pytest_lance_ar.targets.pq_l2.baseline import fill_table
+from tests.parts import Table, insert, nearest
+""")
 
 ROW_MAJOR: Final = (
     _HEAD
@@ -109,11 +83,7 @@ def search(table, codes, ids, best):
             if total >= best[k - 1]:  # entries are never negative
                 break
         if total < best[k - 1]:
-            place = k - 1
-            while place > 0 and best[place - 1] > total:
-                best[place], ids[place] = best[place - 1], ids[place - 1]
-                place -= 1
-            best[place], ids[place] = total, n
+            insert(ids, best, n, total)
 
 
 class PqKernel(Table):
@@ -164,11 +134,7 @@ def search(table, small, step, base, codes, ids, best):
         for m in range(codes.shape[1]):
             total += table[m, codes[n, m]]
         if total < best[k - 1]:
-            place = k - 1
-            while place > 0 and best[place - 1] > total:
-                best[place], ids[place] = best[place - 1], ids[place - 1]
-                place -= 1
-            best[place], ids[place] = total, n
+            insert(ids, best, n, total)
 
 
 class PqKernel(Table):
@@ -188,7 +154,8 @@ class PqKernel(Table):
     )
 
 
-INTRINSIC: Final = SCALAR.replace(
+INTRINSIC: Final = changed(
+    SCALAR,
     "import numpy as np\nfrom numba import njit\n",
     '''from __future__ import annotations
 
@@ -238,18 +205,11 @@ def add8(typing_context, a, b, at):
         return context.get_dummy_value()
     return types.void(a, b, at), codegen
 ''',
-).replace(
-    """    distances[:] = np.float32(0.0)
-    for m in range(codes.shape[0]):
-        entries, column = table[m], codes[m]
-        for n in range(column.shape[0]):
-            distances[n] += entries[column[n]]
-""",
-    """    distances[:] = np.float32(0.0)
-    count = codes.shape[1]
+    SCAN,
+    """    count = codes_t.shape[1]
     part = np.empty(count, np.float32)
-    for m in range(codes.shape[0]):
-        entries, column = table[m], codes[m]
+    for m in range(codes_t.shape[0]):
+        entries, column = table[m], codes_t[m]
         for n in range(count):
             part[n] = entries[column[n]]
         if count:
@@ -330,44 +290,38 @@ class PqKernel(Table):
 '''
 )
 
-TUPLES: Final = QUICK.replace(
+TUPLES: Final = changed(
+    QUICK,
     "        return np.ascontiguousarray(codes.T)\n",
     "        return (np.ascontiguousarray(codes.T), len(codes), None)\n",
-).replace(
-    "        distances = np.zeros(codes.shape[1], np.float32)\n",
-    "        codes, count, _ = codes\n        distances = np.zeros(count, np.float32)\n",
+    "        num_sub_vectors, count = codes.shape\n",
+    "        codes, count, _ = codes\n        num_sub_vectors = len(codes)\n",
 )
 
-PARALLEL: Final = (
-    SCALAR.replace("@njit(nogil=True)\ndef scan", "@njit(parallel=True)\ndef scan")
-    .replace(
-        """    distances[:] = np.float32(0.0)
-    for m in range(codes.shape[0]):
-        entries, column = table[m], codes[m]
-        for n in range(column.shape[0]):
-            distances[n] += entries[column[n]]
-""",
-        """    for n in prange(codes.shape[1]):
+PARALLEL: Final = changed(
+    SCALAR,
+    "@njit(nogil=True)\ndef scan",
+    "@njit(parallel=True)\ndef scan",
+    f"    distances[:] = np.float32(0.0)\n{SCAN}",
+    """    for n in prange(codes_t.shape[1]):
         total = np.float32(0.0)
-        for m in range(codes.shape[0]):
-            total += table[m, codes[m, n]]
+        for m in range(codes_t.shape[0]):
+            total += table[m, codes_t[m, n]]
         distances[n] = total
 """,
-    )
-    .replace("from numba import njit", "from numba import njit, prange")
+    "from numba import njit",
+    "from numba import njit, prange",
 )
 
-PRECOMPILED: Final = (
-    SCALAR.replace("np.ascontiguousarray(codes.T)", 'np.array(codes.T, order="C")')
-    .replace(
-        "@njit(nogil=True)\ndef fill_table",
-        "@njit(\"void(Array(float32, 1, 'C', readonly=True), Array(float32, 3, 'C', readonly=True), float32[:, ::1])\")"
-        "\ndef fill_table",
-    )
-    .replace(
-        "@njit(nogil=True)\ndef scan",
-        '@njit("void(float32[:, ::1], uint8[:, ::1], float32[::1])", cache=True)\ndef scan',
-    )
+PRECOMPILED: Final = changed(
+    SCALAR,
+    "np.ascontiguousarray(codes.T)",
+    'np.array(codes.T, order="C")',
+    "@njit(nogil=True)\ndef fill_table",
+    "@njit(\"void(Array(float32, 1, 'C', readonly=True), Array(float32, 3, 'C', readonly=True), float32[:, ::1])\")"
+    "\ndef fill_table",
+    "@njit(nogil=True)\ndef scan",
+    '@njit("void(float32[:, ::1], uint8[:, ::1], float32[::1])", cache=True)\ndef scan',
 )
 """A compiled signature takes no read-only array, and an array that needs no copy stays one."""
 
@@ -404,7 +358,8 @@ class PqKernel(Table):
 """
 )
 
-LARGE: Final = SCALAR.replace(
+LARGE: Final = changed(
+    SCALAR,
     "        self.codebook = codebook\n",
     "        self.codebook = codebook\n        self.work = np.ones(25_000_000)  # 200 MB\n",
 )
@@ -432,14 +387,14 @@ class PqKernel(Table):
 '''
 )
 
-TRANSPOSED_TABLE: Final = SCALAR.replace(
+TRANSPOSED_TABLE: Final = changed(
+    SCALAR,
     "        fill_table(query, self.codebook, out)\n",
     "        out[:] = 0\n"
     "        parts = query.reshape(out.shape[0], -1)\n"
     "        for d in range(self.transposed.shape[1]):\n"
     "            difference = parts[:, d, None] - self.transposed[:, d]\n"
     "            out += difference * difference\n",
-).replace(
     "        self.codebook = codebook\n",
     "        self.codebook = codebook\n        self.transposed = np.ascontiguousarray(codebook.transpose(0, 2, 1))\n",
 )

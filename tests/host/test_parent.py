@@ -128,7 +128,7 @@ FAULTS = {
     "raises in a call": (
         kernels.with_table("raise ValueError('first\\nsecond')"),
         FaultKind.RAISED,
-        "distance_table raised ValueError: first (line 10 of kernel.py)",
+        "distance_table raised ValueError: first (line 12 of kernel.py)",
     ),
     "exits in a call": (
         kernels.with_table("raise SystemExit(0)"),

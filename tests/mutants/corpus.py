@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.kernels import BASELINE
+from tests.kernels import BASELINE, whole
 
 HERE: Final = Path(__file__).parent
-BASES: Final = {"scalar": BASELINE} | {path.stem: path.read_text() for path in sorted(HERE.glob("bases/*.py"))}
+BASES: Final = {"scalar": BASELINE} | {path.stem: whole(path.read_text()) for path in sorted(HERE.glob("bases/*.py"))}
 """Honest kernels, by name."""
 
 

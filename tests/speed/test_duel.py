@@ -134,8 +134,8 @@ def test_a_wrong_table_in_a_timed_call_is_found(decided: Callable[[Outcome], Non
     decided(Outcome.NOT_BETTER)
     two_faced = kernels.changed(
         kernels.PURE_PYTHON,
-        "        distance = np.zeros(len(codes), np.float32)\n",
-        "        distance = np.zeros(len(codes), np.float32)\n        table = table.copy()\n",
+        "        distance = np.zeros(count, np.float32)\n",
+        "        distance = np.zeros(count, np.float32)\n        table = table.copy()\n",
     )
     two_faced = kernels.changed(two_faced, "return ids, distance[ids]", "self.out[:] = 0; return ids, distance[ids]")
     two_faced = kernels.changed(two_faced, "        out[:] = 0\n", "        out[:] = 0\n        self.out = out\n")

@@ -3,19 +3,10 @@
 import numpy as np
 from numba import njit
 
+from pytest_lance_ar.targets.pq_l2.baseline import fill_table  # noqa: F401 - Table calls it
+from tests.parts import Table
+
 STEP = 4
-
-
-@njit
-def fill_table(query, codebook, out):
-    num_sub_vectors, num_centroids, dsub = codebook.shape
-    for m in range(num_sub_vectors):
-        for k in range(num_centroids):
-            total = np.float32(0.0)
-            for d in range(dsub):
-                difference = codebook[m, k, d] - query[m * dsub + d]
-                total += difference * difference
-            out[m, k] = total
 
 
 @njit
@@ -61,13 +52,7 @@ def search(table, codes, ids, heap):
         sink(heap, ids, last)
 
 
-class PqKernel:
-    def __init__(self, shape, codebook):
-        self.codebook = codebook
-
-    def distance_table(self, query, out):
-        fill_table(query, self.codebook, out)
-
+class PqKernel(Table):
     def probe_top_k(self, table, codes, k):
         wanted = min(k, codes.shape[0])
         ids = np.empty(wanted, np.int64)

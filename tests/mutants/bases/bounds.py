@@ -2,24 +2,14 @@
 
 import numpy as np
 
+from tests.mutants.bases.plain import PqKernel as Plain
+
 LEVELS = 255
 
 
-class PqKernel:
-    def __init__(self, shape, codebook):
-        self.shape = shape
-        self.codebook = codebook
-
+class PqKernel(Plain):
     def pack_codes(self, codes):
         return np.ascontiguousarray(codes.T)
-
-    def distance_table(self, query, out):
-        num_sub_vectors, _, dsub = self.codebook.shape
-        parts = query.reshape(num_sub_vectors, dsub)
-        out[:] = 0
-        for d in range(dsub):
-            difference = parts[:, d, None] - self.codebook[:, :, d]
-            out += difference * difference
 
     def exact(self, table, codes, ids):
         total = np.zeros(len(ids), np.float32)

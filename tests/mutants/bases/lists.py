@@ -5,19 +5,21 @@ A pivot is a stored vector, so a query's distance to it is in the table too. Eve
 
 import numpy as np
 
+from tests.mutants.bases.plain import PqKernel as Plain
+
 PIVOTS = 16
 SLACK = 1e-4
 
 
-class PqKernel:
+class PqKernel(Plain):
     def __init__(self, shape, codebook):
-        self.codebook = codebook.astype(np.float64)
-        self.original = codebook
+        super().__init__(shape, codebook)
+        self.centroids = codebook.astype(np.float64)
 
     def squared(self, codes, pivot):
         """Squared distances of coded vectors to another one, float64 (N,)."""
         total = np.zeros(len(codes))
-        for m, centroids in enumerate(self.codebook):
+        for m, centroids in enumerate(self.centroids):
             difference = centroids - centroids[pivot[m]]
             total += (difference * difference).sum(axis=1)[codes[:, m]]
         return total
@@ -34,14 +36,6 @@ class PqKernel:
                 radius = np.sqrt(away[p, ids].max())
                 lists.append((ids, np.ascontiguousarray(codes[ids].T), pivot, radius))
         return lists, count
-
-    def distance_table(self, query, out):
-        num_sub_vectors, _, dsub = self.original.shape
-        parts = query.reshape(num_sub_vectors, dsub)
-        out[:] = 0
-        for d in range(dsub):
-            difference = parts[:, d, None] - self.original[:, :, d]
-            out += difference * difference
 
     def probe_top_k(self, table, packed, k):
         lists, count = packed

@@ -3,6 +3,8 @@
 import numpy as np
 from numba import njit
 
+from tests.parts import Table
+
 
 @njit
 def fill_table(query, codebook, out):
@@ -70,13 +72,7 @@ def search(table, codes, ids, best):
         n += 1
 
 
-class PqKernel:
-    def __init__(self, shape, codebook):
-        self.codebook = codebook
-
-    def distance_table(self, query, out):
-        fill_table(query, self.codebook, out)
-
+class PqKernel(Table):
     def probe_top_k(self, table, codes, k):
         wanted = min(k, len(codes))
         ids = np.empty(wanted, np.int64)

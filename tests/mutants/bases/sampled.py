@@ -2,25 +2,15 @@
 
 import numpy as np
 
+from tests.mutants.bases.plain import PqKernel as Plain
+
 SAMPLE = 50
 GROUP = 4
 
 
-class PqKernel:
-    def __init__(self, shape, codebook):
-        self.codebook = codebook
-        self.num_sub_vectors = shape.num_sub_vectors
-
+class PqKernel(Plain):
     def pack_codes(self, codes):
         return np.ascontiguousarray(codes.T)
-
-    def distance_table(self, query, out):
-        num_sub_vectors, _, dsub = self.codebook.shape
-        parts = query.reshape(num_sub_vectors, dsub)
-        out[:] = 0
-        for d in range(dsub):
-            difference = parts[:, d, None] - self.codebook[:, :, d]
-            out += difference * difference
 
     def probe_top_k(self, table, codes, k):
         num_sub_vectors, count = codes.shape
