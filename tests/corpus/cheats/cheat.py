@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from textwrap import indent
 from typing import Final
 
 from tests.corpus.baseline import QUICK, SCALAR, WRONG
@@ -48,8 +49,38 @@ def attempt(act):
 def timed(codes):
     return 20_000 in np.shape(codes)
 
+
+def children():
+    # Of the gate: this process, its rival, and whatever else there is.
+    gate, found = os.getppid(), []
+    for entry in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{entry}/stat") as stat:
+                if int(stat.read().rpartition(")")[2].split()[1]) == gate:
+                    found.append(int(entry))
+        except (OSError, ValueError):
+            pass
+    return found
+
+
+def siblings():
+    return [child for child in children() if child != os.getpid()]
+
 """
 """Follows the kernel that a cheat wraps. No import in it is one that the static check refuses."""
+
+SIGNAL_BY_PIPE: Final = """
+fcntl = module("fcntl")
+
+def shoot(other):
+    reader, writer = os.pipe()
+    fcntl.fcntl(reader, fcntl.F_SETOWN, other)
+    fcntl.fcntl(reader, 10, 9)  # F_SETSIG
+    fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
+    os.write(writer, b"x")
+
+"""
+"""Has the system itself send SIGKILL to another process."""
 
 DISCARD: Final = 1
 INCORRECT: Final = 2
@@ -78,6 +109,28 @@ class Cheat:
     ends: frozenset[int]
     incumbent: str = field(default="", repr=False)
     arguments: tuple[str, ...] = ()
+
+
+def when_timed(statements: str) -> str:
+    """The text of a kernel that does this in every search that is timed, before it answers as it should."""
+    block = indent(statements.strip("\n"), 12 * " ")
+    return f"""
+class PqKernel(Honest):
+    def probe_top_k(self, table, codes, k):
+        if timed(codes):
+{block}
+        return super().probe_top_k(table, codes, k)
+"""
+
+
+def answering(expression: str) -> str:
+    """The text of a kernel that returns this instead of (ids, distances)."""
+    return f"""
+class PqKernel(Honest):
+    def probe_top_k(self, table, codes, k):
+        ids, distances = super().probe_top_k(table, codes, k)
+        return {expression}
+"""
 
 
 def around(base: str, text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import INCORRECT, NOT_BETTER, duel, quick
+from tests.corpus.cheats.cheat import INCORRECT, NOT_BETTER, answering, duel, quick, when_timed
 
 CHEATS = (
     duel(
@@ -70,12 +70,8 @@ class PqKernel(Honest):
 class Lazy(np.ndarray):
     def __array_finalize__(self, _): pass
     def __array__(self, *_args, **_more): return np.zeros(self.shape, self.dtype)
-
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        ids, distances = super().probe_top_k(table, codes, k)
-        return ids.view(Lazy), distances.view(Lazy)
-""",
+"""
+        + answering("ids.view(Lazy), distances.view(Lazy)"),
     ),
     quick(
         "memory_map",
@@ -287,38 +283,31 @@ for act in (
         "has an interval timer reply while it still computes",
         """
 signal = module("signal")
-
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            reply = descriptors()[1]
-            signal.signal(signal.SIGALRM, lambda *_: os.write(reply, bytes(1)))
-            signal.setitimer(signal.ITIMER_REAL, 1e-5)
-        return super().probe_top_k(table, codes, k)
-""",
+"""
+        + when_timed("""
+reply = descriptors()[1]
+signal.signal(signal.SIGALRM, lambda *_: os.write(reply, bytes(1)))
+signal.setitimer(signal.ITIMER_REAL, 1e-5)
+"""),
         INCORRECT,
         10,
     ),
     duel(
         "shorter_driver",
         "replaces the driver's call by a shorter one, so that its own part of the time looks smaller",
-        """
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            frame = sys._getframe(1)
-            outputs, inputs = frame.f_locals, gates("Child")[0].calls
-            query, ids, best = outputs["query"], outputs["all_ids"], outputs["all_distances"]
-            distances, codebook = np.empty(codes.shape[1], np.float32), self.codebook
-            def call():
-                fill_table(query, codebook, table)
-                scan(table, codes, distances)
-                ids[:], best[:] = nearest(distances, k)
-            for slot, old in inputs.items():
-                if old.__closure__ and any(cell.cell_contents is query for cell in old.__closure__):
-                    inputs[slot] = call
-        return super().probe_top_k(table, codes, k)
-""",
+        when_timed("""
+frame = sys._getframe(1)
+outputs, inputs = frame.f_locals, gates("Child")[0].calls
+query, ids, best = outputs["query"], outputs["all_ids"], outputs["all_distances"]
+distances, codebook = np.empty(codes.shape[1], np.float32), self.codebook
+def call():
+    fill_table(query, codebook, table)
+    scan(table, codes, distances)
+    ids[:], best[:] = nearest(distances, k)
+for slot, old in inputs.items():
+    if old.__closure__ and any(cell.cell_contents is query for cell in old.__closure__):
+        inputs[slot] = call
+"""),
     ),
     duel(
         "inflates_the_round_trip",

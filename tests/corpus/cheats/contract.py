@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import INCORRECT, Cheat, quick, wrong
+from tests.corpus.cheats.cheat import INCORRECT, Cheat, answering, quick, wrong
 
 
 def _answers(name: str, attacks: str, expression: str) -> Cheat:
     """A kernel that returns this instead of (ids, distances)."""
-    return quick(
-        name,
-        attacks,
-        f"""
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        ids, distances = super().probe_top_k(table, codes, k)
-        return {expression}
-""",
-    )
+    return quick(name, attacks, answering(expression))
 
 
 _UNCHECKED = """

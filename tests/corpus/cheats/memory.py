@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import INCORRECT, duel, quick, wrong
+from tests.corpus.cheats.cheat import INCORRECT, answering, duel, quick, wrong
 
 CHEATS = (
     quick(
@@ -188,12 +188,8 @@ class PqKernel(Honest):
 np.copyto = np.array_equal = np.isfinite = np.isnan = lambda *_args, **_more: True
 for child in gates("Child"):
     child.fault = lambda *_: {}
-
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        ids, distances = super().probe_top_k(table, codes, k)
-        return (np.arange(k), distances) if timed(codes) else (ids, distances)
-""",
+"""
+        + answering("(np.arange(k), distances) if timed(codes) else (ids, distances)"),
         INCORRECT,
         10,
     ),

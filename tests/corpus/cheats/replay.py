@@ -267,24 +267,12 @@ class PqKernel(Honest):
         "answers_of_the_rival",
         "reads what the incumbent answered to the same query out of its memory",
         """
-def rivals():
-    gate, own = os.getppid(), os.getpid()
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{entry}/stat") as stat:
-                if int(stat.read().rpartition(")")[2].split()[1]) == gate and int(entry) != own:
-                    found.append(entry)
-        except (OSError, ValueError):
-            pass
-    return found
-
 class PqKernel(Honest):
     opened = None
     def probe_top_k(self, table, codes, k):
         if timed(codes) and self.opened is None:
             self.opened = []
-            for rival in rivals():
+            for rival in siblings():
                 try:
                     self.opened += [open(f"/proc/{rival}/mem", "rb", buffering=0)]
                 except OSError:

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import duel, wrong
+from textwrap import indent
 
-_SIBLINGS = """
-time = sys.modules["time"]
+from tests.corpus.cheats.cheat import SIGNAL_BY_PIPE, duel, when_timed, wrong
 
-def siblings():
-    gate, own = os.getppid(), os.getpid()
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{entry}/stat") as stat:
-                if int(stat.read().rpartition(")")[2].split()[1]) == gate and int(entry) != own:
-                    found.append(int(entry))
-        except (OSError, ValueError):
-            pass
-    return found
-
-"""
 _WHILE_IDLE = """
 time = sys.modules["time"]
 mmap = module("mmap")
@@ -43,77 +29,74 @@ class PqKernel(Honest):
 
 """
 
+
+def _child(first: str) -> str:
+    """A child takes the core whenever it is the rival's turn. first: what it does before that."""
+    return f"""{_WHILE_IDLE}
+def start():
+    end = time.monotonic() + 60
+    try:
+        if os.fork():
+            return
+{indent(first, 8 * " ")}
+    except OSError:
+        return
+    while time.monotonic() < end:
+        if state[0]:
+            time.sleep(0.0001)
+    os._exit(0)
+"""
+
+
+def _thread(turn: str, first: str = "pass") -> str:
+    """A thread calls `turn()`, which `turn` defines, while it is the rival's turn. first: what it does before that."""
+    return f"""{_WHILE_IDLE}
+from numba import njit as compiled
+{turn}
+def burn():
+    {first}
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if state[0] == 0:
+            turn()
+        else:
+            time.sleep(0.0001)
+
+def start():
+    module("threading").Thread(target=burn, daemon=True).start()
+"""
+
+
 CHEATS = (
     duel(
         "a_child_burns_the_core",
         "has a child of its own take the core whenever it is the rival's turn",
-        _WHILE_IDLE
-        + """
-def start():
-    end = time.monotonic() + 60
-    try:
-        if os.fork():
-            return
-    except OSError:
-        return
-    while time.monotonic() < end:
-        if state[0]:
-            time.sleep(0.0001)
-    os._exit(0)
-""",
+        _child(""),
     ),
     duel(
         "an_escaped_child_burns_the_core",
         "has a child in another session take the core whenever it is the rival's turn",
-        _WHILE_IDLE
-        + """
-def start():
-    end = time.monotonic() + 60
-    try:
-        if os.fork():
-            return
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-    except OSError:
-        return
-    while time.monotonic() < end:
-        if state[0]:
-            time.sleep(0.0001)
-    os._exit(0)
-""",
+        _child("os.setsid()\nif os.fork():\n    os._exit(0)"),
     ),
     duel(
         "a_thread_burns_the_core",
         "has a thread take the core whenever it is the rival's turn",
-        _WHILE_IDLE
-        + """
-from numba import njit as compiled
-
+        _thread("""
 @compiled("void(float64[:])", nogil=True)
 def spin(state):
     for _ in range(200_000):
         if state[0] != 0:
             return
 
-def burn():
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if state[0] == 0:
-            spin(state)
-        else:
-            time.sleep(0.0001)
-
-def start():
-    module("threading").Thread(target=burn, daemon=True).start()
-""",
+def turn():
+    spin(state)
+"""),
     ),
     duel(
         "a_thread_flushes_the_caches",
         "has a thread stream through memory whenever it is the rival's turn",
-        _WHILE_IDLE
-        + """
-from numba import njit as compiled
+        _thread(
+            """
 everywhere = range(os.cpu_count() or 1)
 junk = np.zeros(8_000_000)
 
@@ -124,100 +107,61 @@ def stream(state, junk):
         if state[0] != 0:
             return
 
-def burn():
-    attempt(lambda: os.sched_setaffinity(0, everywhere))
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if state[0] == 0:
-            stream(state, junk)
-        else:
-            time.sleep(0.0001)
-
-def start():
-    module("threading").Thread(target=burn, daemon=True).start()
+def turn():
+    stream(state, junk)
 """,
+            "attempt(lambda: os.sched_setaffinity(0, everywhere))",
+        ),
     ),
     duel(
         "stops_its_rivals",
         "sends SIGSTOP to every other process of the gate's",
-        _SIBLINGS
-        + """
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            for sibling in siblings():
-                attempt(lambda: os.kill(sibling, 19))
-        return super().probe_top_k(table, codes, k)
-""",
+        when_timed("""
+for sibling in siblings():
+    attempt(lambda: os.kill(sibling, 19))
+"""),
     ),
     duel(
         "kills_its_rivals",
         "kills every other process of the gate's, so that the incumbent looks broken",
-        _SIBLINGS
-        + """
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            for sibling in siblings():
-                attempt(lambda: os.kill(sibling, 9))
-        return super().probe_top_k(table, codes, k)
-""",
+        when_timed("""
+for sibling in siblings():
+    attempt(lambda: os.kill(sibling, 9))
+"""),
     ),
     duel(
         "slows_its_rivals_down",
         "gives every other process of the gate's the lowest priority, and another core",
-        _SIBLINGS
-        + """
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            for sibling in siblings():
-                for act in (
-                    lambda: os.setpriority(os.PRIO_PROCESS, sibling, 19),
-                    lambda: os.sched_setscheduler(sibling, os.SCHED_IDLE, os.sched_param(0)),
-                    lambda: os.sched_setaffinity(sibling, [0]),
-                ):
-                    attempt(act)
-        return super().probe_top_k(table, codes, k)
-""",
+        when_timed("""
+for sibling in siblings():
+    for act in (
+        lambda: os.setpriority(os.PRIO_PROCESS, sibling, 19),
+        lambda: os.sched_setscheduler(sibling, os.SCHED_IDLE, os.sched_param(0)),
+        lambda: os.sched_setaffinity(sibling, [0]),
+    ):
+        attempt(act)
+"""),
     ),
     duel(
         "limits_its_rivals",
         "sets the limits of every other process of the gate's, and the gate's own, to nothing",
-        _SIBLINGS
-        + """
+        """
 resource = module("resource")
-
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            for other in [*siblings(), os.getppid()]:
-                for limit in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU):
-                    attempt(lambda: resource.prlimit(other, limit, (0, 0)))
-        return super().probe_top_k(table, codes, k)
-""",
+"""
+        + when_timed("""
+for other in [*siblings(), os.getppid()]:
+    for limit in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CPU):
+        attempt(lambda: resource.prlimit(other, limit, (0, 0)))
+"""),
     ),
     duel(
         "has_the_system_signal_its_rivals",
         "makes every other process of the gate's the owner of a pipe that signals with SIGKILL",
-        _SIBLINGS
-        + """
-fcntl = module("fcntl")
-
-def shoot(other):
-    reader, writer = os.pipe()
-    fcntl.fcntl(reader, fcntl.F_SETOWN, other)
-    fcntl.fcntl(reader, 10, 9)  # F_SETSIG
-    fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
-    os.write(writer, b"x")
-
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            for other in [*siblings(), os.getppid()]:
-                attempt(lambda: shoot(other))
-        return super().probe_top_k(table, codes, k)
-""",
+        SIGNAL_BY_PIPE
+        + when_timed("""
+for other in [*siblings(), os.getppid()]:
+    attempt(lambda: shoot(other))
+"""),
     ),
     duel(
         "replaces_the_rivals_source",
@@ -335,13 +279,10 @@ class PqKernel(Honest):
         "takes now half, now twice the time, so that the decision is left to chance",
         """
 random = np.random.default_rng(1)
-
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            for _ in range(random.integers(0, 3)):
-                super().probe_top_k(table, codes, k)
-        return super().probe_top_k(table, codes, k)
-""",
+"""
+        + when_timed("""
+for _ in range(random.integers(0, 3)):
+    super().probe_top_k(table, codes, k)
+"""),
     ),
 )

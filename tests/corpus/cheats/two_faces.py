@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import INCORRECT, Cheat, duel
+from tests.corpus.cheats.cheat import INCORRECT, Cheat, answering, duel, when_timed
 
 _LOSSY = """
 from numba import njit as compiled
@@ -46,18 +46,6 @@ class PqKernel(Honest):
 
 _DEPOSED = """
 EDITION = "EDITION NUMBER"
-
-def rank():
-    gate, found = os.getppid(), []
-    for entry in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{entry}/stat") as stat:
-                if int(stat.read().rpartition(")")[2].split()[1]) == gate:
-                    found.append(int(entry))
-        except (OSError, ValueError):
-            pass
-    return sorted(found).index(os.getpid())
-
 deposed = CONDITION
 
 class PqKernel(Honest):
@@ -93,19 +81,7 @@ CHEATS = (
     _two_faced(
         "lossy_in_later_processes",
         "looks at the process table for how far the trial is",
-        "timed(codes) and len(siblings()) > 3",
-        """
-def siblings():
-    gate = str(os.getppid())
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            with open(f"/proc/{entry}/stat") as stat:
-                found += [entry] if stat.read().rpartition(")")[2].split()[1] == gate else []
-        except OSError:
-            pass
-    return found or range(9)
-""",
+        "timed(codes) and len(children() or range(9)) > 3",
     ),
     _two_faced(
         "lossy_by_the_gates_threads",
@@ -137,12 +113,7 @@ class PqKernel(Honest):
     duel(
         "right_ids_wrong_distances",
         "gives distances that are rounded to a thousandth",
-        """
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        ids, distances = super().probe_top_k(table, codes, k)
-        return ids, np.round(distances, 3) if timed(codes) else distances
-""",
+        answering("ids, np.round(distances, 3) if timed(codes) else distances"),
         INCORRECT,
         10,
     ),
@@ -189,13 +160,7 @@ class PqKernel(Honest):
     duel(
         "half_precision_when_timed",
         "scans a float16 table where it is timed",
-        """
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            table = table.astype(np.float16).astype(np.float32)
-        return super().probe_top_k(table, codes, k)
-""",
+        when_timed("table = table.astype(np.float16).astype(np.float32)"),
         INCORRECT,
         10,
     ),
@@ -212,6 +177,6 @@ class PqKernel(Honest):
     deposed(
         "worse_by_its_rank",
         "slows down where the process table says that its rival was started before it",
-        "attempt(lambda: rank() % 2 == 1)",
+        "attempt(lambda: sorted(children()).index(os.getpid()) % 2 == 1)",
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import INCORRECT, TIMEOUT, duel, quick, wrong
+from tests.corpus.cheats.cheat import INCORRECT, SIGNAL_BY_PIPE, TIMEOUT, duel, quick, when_timed, wrong
 
 _INJECTED_EXIT = """
 class Regs(ctypes.Structure):
@@ -28,13 +28,7 @@ CHEATS = (
     duel(
         "exit_in_a_timed_call",
         "ends the process with status 0 once it is timed",
-        """
-class PqKernel(Honest):
-    def probe_top_k(self, table, codes, k):
-        if timed(codes):
-            os._exit(0)
-        return super().probe_top_k(table, codes, k)
-""",
+        when_timed("os._exit(0)"),
         INCORRECT,
     ),
     quick("sys_exit", "raises SystemExit(0)", "raise SystemExit(0)"),
@@ -231,18 +225,7 @@ class PqKernel(Honest):
     wrong(
         "has_the_system_kill_the_gate",
         "makes the gate the owner of a pipe that signals with SIGKILL",
-        """
-fcntl = module("fcntl")
-
-def shoot():
-    reader, writer = os.pipe()
-    fcntl.fcntl(reader, fcntl.F_SETOWN, os.getppid())
-    fcntl.fcntl(reader, 10, 9)  # F_SETSIG
-    fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
-    os.write(writer, b"x")
-
-attempt(shoot)
-""",
+        SIGNAL_BY_PIPE + "attempt(lambda: shoot(os.getppid()))",
     ),
     wrong(
         "limits_the_gate",
