@@ -167,7 +167,7 @@ class Examiner:
             if failure:
                 self._unusable = failure
                 raise KernelFault(failure)
-            self._host = KernelHost(self.target.driver, core=None, deadline=self._deadline)
+            self._host = KernelHost(self.target.driver, core=None, deadline=self._deadline, fenced=True)
             try:
                 self._host.load(self.kernel.source, self.kernel.name)
             except KernelFault as fault:

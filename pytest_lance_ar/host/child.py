@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.host import confinement, platform, wire
+from pytest_lance_ar.host import confinement, fences, platform, wire
 
 
 class Child:
@@ -35,10 +35,15 @@ class Child:
         self.drivers: dict[int, Any] = {}
         self.calls: dict[bytes, Callable[[], None]] = {}
         self.owners: dict[bytes, Any] = {}
+        self.fences: fences.Fences | None = None
+        self.calling: Any = None  # the driver that a fenced call is with
+        self.replies = -1
+        self.controlling = ""
 
     def serve(self, requests: int, replies: int) -> None:
         """Answer requests until the pipe closes."""
         size, done, calls, read, write = wire.CALL.size, wire.DONE, self.calls, os.read, os.write
+        self.replies = replies
         while request := read(requests, size):
             if request == wire.CONTROL:
                 self.control()
@@ -53,7 +58,8 @@ class Child:
 
     def control(self) -> None:
         message, segment = wire.receive(self.channel)
-        stage = message["operation"]
+        stage = self.controlling = message["operation"]
+        self.calling = None
         gc.enable()
         try:
             getattr(self, stage)(message, segment)
@@ -66,6 +72,7 @@ class Child:
         else:
             wire.send(self.channel, {})
         finally:
+            self.controlling = ""
             gc.disable()  # none inside a timed call
             if segment is not None:
                 os.close(segment)
@@ -81,19 +88,57 @@ class Child:
 
     def build(self, message: dict[str, Any], segment: int | None) -> None:
         assert segment is not None
-        arrays = private_copies(wire.map_segment(segment, message["arrays"]))
+        if message["fenced"]:
+            arrays = self.fenced(segment, message["arrays"], {})
+        else:
+            arrays = private_copies(wire.map_segment(segment, message["arrays"]))
         self.drivers[message["kernel"]] = self.driver_class(self.module, message["params"], arrays)
 
     def pack(self, message: dict[str, Any], segment: int | None) -> None:
         assert segment is not None
         driver, slot = self.drivers[message["kernel"]], wire.CALL.pack(message["slot"])
-        arrays = private_copies(wire.map_segment(segment, message["arrays"]))
-        inputs = wire.map_segment(segment, message["inputs"])
-        for array in inputs.values():
-            array.setflags(write=False)
-        outputs = wire.map_segment(segment, message["outputs"])
-        self.calls[slot] = driver.pack(message["params"], arrays, inputs, outputs)
+        if message["fenced"]:
+            self.calling = driver
+            given = {**message["arrays"], **message["inputs"]}
+            views = self.fenced(segment, given, message["outputs"])
+            arrays, inputs, outputs = (
+                {name: views[name] for name in message[of]} for of in ("arrays", "inputs", "outputs")
+            )
+        else:
+            arrays = private_copies(wire.map_segment(segment, message["arrays"]))
+            inputs = wire.map_segment(segment, message["inputs"])
+            for array in inputs.values():
+                array.setflags(write=False)
+            outputs = wire.map_segment(segment, message["outputs"])
+        if message["repeats"]:
+            call = repeated(driver, message["params"], arrays, inputs, outputs)
+        else:
+            call = driver.pack(message["params"], arrays, inputs, outputs)
+        self.calls[slot] = self.telling(driver, call) if message["fenced"] else call
         self.owners[slot] = driver
+
+    def fenced(self, segment: int, inputs: wire.Layout, outputs: wire.Layout) -> dict[str, NDArray[Any]]:
+        if self.fences is None:
+            self.fences = fences.Fences(self.touched)
+        return self.fences.map_segment(segment, inputs, outputs)
+
+    def telling(self, driver: Any, call: Callable[[], None]) -> Callable[[], None]:
+        """The call, which leaves word of whom it was with, should it end in a fence."""
+
+        def told() -> None:
+            self.calling = driver
+            call()
+            self.calling = None
+
+        return told
+
+    def touched(self, sentence: str) -> None:
+        """The last words of a process whose kernel touched what it must not."""
+        if self.controlling == "":
+            os.write(self.replies, wire.FAILED)
+        stage = self.calling.stage if self.calling else "PqKernel()"
+        wire.send(self.channel, {"ended": True, "message": f"{stage} {sentence}"})
+        os._exit(1)
 
     def drop(self, message: dict[str, Any], _segment: int | None) -> None:
         self.drivers.pop(message["kernel"], None)
@@ -129,6 +174,35 @@ def private_copies(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         copies[name] = np.array(array, order="C")
         copies[name].setflags(write=False)
     return copies
+
+
+def repeated(
+    driver: Any,
+    params: dict[str, Any],
+    arrays: dict[str, NDArray[Any]],
+    inputs: dict[str, NDArray[Any]],
+    outputs: dict[str, NDArray[Any]],
+) -> Callable[[], None]:
+    """Pack a code set for many calls in one go: inputs and outputs have a first axis, of the calls."""
+    given = {name: np.empty(array.shape[1:], array.dtype) for name, array in inputs.items()}
+    shown = {name: array.view() for name, array in given.items()}
+    for array in shown.values():
+        array.setflags(write=False)
+    taken = {name: np.empty(array.shape[1:], array.dtype) for name, array in outputs.items()}
+    call = driver.pack(params, arrays, shown, taken)
+    pairs_in = [(given[name], array) for name, array in inputs.items()]
+    pairs_out = [(array, taken[name]) for name, array in outputs.items()]
+    times = len(next(iter(inputs.values())))
+
+    def all_calls() -> None:
+        for i in range(times):
+            for one, many in pairs_in:
+                one[...] = many[i]
+            call()
+            for many, one in pairs_out:
+                many[i] = one
+
+    return all_calls
 
 
 def main(channel: int, requests: int, replies: int, driver: str, core: int, confined: bool) -> None:

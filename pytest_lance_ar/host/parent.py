@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.evidence import Failure, FaultKind
-from pytest_lance_ar.host import confinement, platform, wire
+from pytest_lance_ar.host import confinement, fences, platform, wire
 from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 from pytest_lance_ar.text import lines, one_line
@@ -87,6 +87,7 @@ class Pack:
         instance: PackInstance,
         inputs: Arrays,
         outputs: dict[str, NDArray[Any]],
+        slack: Sequence[tuple[str, NDArray[np.uint8]]] = (),
     ) -> None:
         self._host = host
         self._token = wire.CALL.pack(slot)
@@ -96,6 +97,9 @@ class Pack:
         self._inputs = {name: array.reshape(-1).view(np.uint8).data for name, array in inputs.items()}
         self._poisons = [(array, _POISON[array.dtype.kind]) for array in outputs.values()]
         self._called = False
+        self._slack = slack
+        for _, rest in slack:
+            rest.fill(fences.CANARY)
 
     def call(self, i: int) -> int:
         """Make call i of the instance. The answer is in `outputs` until the next call. Returns the nanoseconds it took.
@@ -110,7 +114,13 @@ class Pack:
             array.fill(poison)
         allowance = CALL_SECONDS if self._called else COMPILE_SECONDS
         self._called = True
-        return self._host.timed_call(self._token, copies, allowance)
+        ns = self._host.timed_call(self._token, copies, allowance)
+        for name, rest in self._slack:
+            if (rest != fences.CANARY).any():
+                rest.fill(fences.CANARY)
+                sentence = f"a call wrote outside an array: next to `{'out' if name == 'table' else name}`"
+                raise KernelFault(Failure(FaultKind.CONTRACT, sentence))
+        return ns
 
 
 class KernelHost:
@@ -120,11 +130,15 @@ class KernelHost:
     child dies with the thread that started it. It runs while the gate waits for it, and is stopped otherwise.
 
     confined: build what walls the host offers around the kernel; `walls` names them, once the kernel is loaded.
+    fenced: lay the arrays of the contract against inaccessible memory, where the platform has that.
     """
 
-    def __init__(self, driver: str, *, core: int | None, deadline: Deadline, confined: bool = True) -> None:
+    def __init__(
+        self, driver: str, *, core: int | None, deadline: Deadline, confined: bool = True, fenced: bool = False
+    ) -> None:
         self.deadline = deadline
         self.walls: tuple[str, ...] = ()
+        self._fenced = fenced and fences.offered()
         self._slots = 0
         self._kernels = 0
         self._source_name = "the kernel file"
@@ -200,8 +214,14 @@ class KernelHost:
     def build(self, instance: Instance) -> int:
         """Construct a kernel object; returns its number. Raises KernelFault."""
         kernel, self._kernels = self._kernels, self._kernels + 1
-        layout, size = wire.layout_of(_specs(instance.arrays))
-        message = {"operation": "build", "kernel": kernel, "params": dict(instance.params), "arrays": layout}
+        layout, size = self._layout(_specs(instance.arrays), 0, instance.arrays)
+        message = {
+            "operation": "build",
+            "kernel": kernel,
+            "params": dict(instance.params),
+            "arrays": layout,
+            "fenced": self._fenced,
+        }
         with _Segment(size) as segment:
             _fill(segment, layout, instance.arrays)
             self._request(message, "PqKernel()", segment)
@@ -210,9 +230,9 @@ class KernelHost:
     def pack(self, kernel: int, instance: PackInstance) -> tuple[Pack, float]:
         """Have a kernel pack a code set. Returns the pack and the seconds it took. Raises KernelFault."""
         slot, self._slots = self._slots, self._slots + 1
-        arrays, end = wire.layout_of(_specs(instance.arrays))
-        inputs, end = wire.layout_of(_specs(instance.calls[0]), end)
-        outputs, end = wire.layout_of(instance.outputs, end)
+        arrays, end = self._layout(_specs(instance.arrays), 0, instance.arrays)
+        inputs, end = self._layout(_specs(instance.calls[0]), end, instance.calls[0])
+        outputs, end = self._layout(instance.outputs, end, instance.calls[0])
         message = {
             "operation": "pack",
             "kernel": kernel,
@@ -221,6 +241,8 @@ class KernelHost:
             "arrays": arrays,
             "inputs": inputs,
             "outputs": outputs,
+            "repeats": instance.repeats,
+            "fenced": self._fenced,
         }
         with _Segment(end) as segment:
             _fill(segment, arrays, instance.arrays)
@@ -228,11 +250,21 @@ class KernelHost:
             self._request(message, "pack_codes", segment)
             seconds = time.perf_counter() - start
             views = wire.map_segment(segment, {**inputs, **outputs})
-        pack = Pack(self, slot, instance, {k: views[k] for k in inputs}, {k: views[k] for k in outputs})
+            slack = fences.slack(segment, outputs) if self._fenced else ()
+        pack = Pack(self, slot, instance, {k: views[k] for k in inputs}, {k: views[k] for k in outputs}, slack)
         return pack, seconds
 
+    def _layout(
+        self, specs: Mapping[str, tuple[str, tuple[int, ...]]], start: int, salt: Arrays
+    ) -> tuple[wire.Layout, int]:
+        """Where arrays lie in a segment from byte `start`: fenced, on sides that what is in `salt` decides."""
+        if not self._fenced:
+            return wire.layout_of(specs, start)
+        content = b"".join(np.ascontiguousarray(array).reshape(-1)[:64].tobytes() for array in salt.values())
+        return fences.layout_of(specs, start, content)
+
     def drop(self, kernel: int, packs: list[Pack]) -> None:
-        """Forget a kernel object and its packs."""
+        """Forget a kernel object and its packs; of no kernel (-1), the packs alone."""
         self._request({"operation": "drop", "kernel": kernel, "slots": [pack.slot for pack in packs]}, "drop")
 
     def timed_call(self, token: bytes, copies: Sequence[tuple[memoryview, memoryview]], allowance: float) -> int:
@@ -368,6 +400,8 @@ class KernelHost:
     def _fault(self, message: dict[str, Any]) -> KernelFault:
         text, stage = lines(str(message.get("message", ""))).strip(), str(message.get("stage", "a call"))
         detail = lines(str(message.get("traceback", "")).replace(str(self._path), self._source_name)).rstrip()
+        if message.get("ended"):
+            return KernelFault(Failure(FaultKind.DIED, one_line(text)[:SENTENCE]))
         if message.get("contract"):
             return KernelFault(Failure(FaultKind.CONTRACT, one_line(text)[:SENTENCE], detail=detail))
         first = (text.splitlines() or [""])[0][:SENTENCE]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.host import confinement
+from pytest_lance_ar.host import confinement, fences
 
 STOPS: Final = sys.platform.startswith("linux")
 """Whether a kernel is stopped while nobody waits for it. Elsewhere it could not be killed should the gate be."""
@@ -130,5 +130,7 @@ def lacking() -> list[str]:
     with fixed_addresses() as fixed:
         if not fixed:
             lacks.append("fixed addresses")
+    if not fences.offered():
+        lacks.append("inaccessible memory around arrays")
     offered = confinement.offered()
     return lacks + [wall for wall in confinement.WALLS if wall not in offered]

@@ -22,6 +22,7 @@ class PackInstance:
 
     arrays: handed over at packing. calls[i]: the arrays of call i, whose dtypes and shapes never change within a pack.
     outputs: the arrays that a call fills; bulky: those so large that of timed calls only a sample is kept.
+    repeats: when it is not 0, calls and outputs have a first axis of so many calls, which are made in one go.
     check(i, outputs, rtol): compares the outputs of call i, all or without the bulky ones, with the reference.
     """
 
@@ -31,6 +32,7 @@ class PackInstance:
     outputs: Mapping[str, ArraySpec]
     check: Callable[[int, Arrays, float], Mismatch | None]
     bulky: frozenset[str] = frozenset()
+    repeats: int = 0
 
 
 @dataclass(frozen=True)
