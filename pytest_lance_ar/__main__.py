@@ -7,7 +7,7 @@ import sys
 from typing import NoReturn
 
 from pytest_lance_ar.commands import audit, bench, evaluate, export, progress, rank, replay
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.verdict import ExitCode
 
 COMMANDS = (replay, audit, progress, rank, evaluate, export, bench)
 

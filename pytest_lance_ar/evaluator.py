@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_lance_ar.gate_process import GRACE_SECONDS, run_gate
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.registry import target_of
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from openevolve.evaluation_result import EvaluationResult

@@ -9,10 +9,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pytest_lance_ar import git, journal, ledger
+from pytest_lance_ar import journal, ledger
 from pytest_lance_ar.compiled import CompiledFiles
 from pytest_lance_ar.correctness import replay_command
-from pytest_lance_ar.evidence import CorrectnessEvidence, Evidence, Examination, Failure, SpeedEvidence
 from pytest_lance_ar.examples import Examples
 from pytest_lance_ar.files import Staged, remove, write_atomically
 from pytest_lance_ar.host import platform
@@ -20,8 +19,6 @@ from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.host.scratch import sweep
 from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.journal import Outcome
-from pytest_lance_ar.kernel_source import Kernel
-from pytest_lance_ar.options import OptionError, Options
 from pytest_lance_ar.report import Report
 from pytest_lance_ar.seal import changed, contradicted, fingerprint
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
@@ -29,8 +26,12 @@ from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.state import Incumbent, State, StateDirectory, StateError
 from pytest_lance_ar.targets.registry import target_of
-from pytest_lance_ar.trial import Trial
-from pytest_lance_ar.verdict import ExitCode, Verdict
+from pytest_lance_ar.trial import git
+from pytest_lance_ar.trial.evidence import CorrectnessEvidence, Evidence, Examination, Failure, SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.options import OptionError, Options
+from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
 RECORDED: frozenset[str] = frozenset(
     {"keep", "baseline", "discard", "incorrect", "timeout", "tampered", "inconclusive"}

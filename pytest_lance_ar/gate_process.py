@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.trial.kernel_source import Kernel
 
 GRACE_SECONDS: Final = 5.0
 """What an interrupted gate has to end its kernels' processes, before it is killed."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_lance_ar.text import one_line
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.report import Report

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_lance_ar.evidence import Evidence, SpeedEvidence
     from pytest_lance_ar.report import Report
     from pytest_lance_ar.speed.duel import Progress
-    from pytest_lance_ar.trial import Trial
-    from pytest_lance_ar.verdict import Verdict
+    from pytest_lance_ar.trial.evidence import Evidence, SpeedEvidence
+    from pytest_lance_ar.trial.trial import Trial
+    from pytest_lance_ar.trial.verdict import Verdict
 
 
 @pytest.hookspec(firstresult=True)

@@ -16,14 +16,14 @@ from pytest_lance_ar import hookspecs
 
 if TYPE_CHECKING:
     from pytest_lance_ar.correctness import Examiner
-    from pytest_lance_ar.evidence import Evidence, SpeedEvidence
     from pytest_lance_ar.gate import Gate
     from pytest_lance_ar.host.scratch import ScratchDirectory
     from pytest_lance_ar.report import Report
     from pytest_lance_ar.speed.duel import Progress
     from pytest_lance_ar.suite import Brief
-    from pytest_lance_ar.trial import Trial
-    from pytest_lance_ar.verdict import Verdict
+    from pytest_lance_ar.trial.evidence import Evidence, SpeedEvidence
+    from pytest_lance_ar.trial.trial import Trial
+    from pytest_lance_ar.trial.verdict import Verdict
 
 STARTED_OVER = pytest.StashKey[bool]()
 PLUGIN_NAME = "lance_ar_session"
@@ -94,7 +94,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
         or config.stash.get(STARTED_OVER, False)
     ):
         return result
-    from pytest_lance_ar.verdict import ExitCode
+    from pytest_lance_ar.trial.verdict import ExitCode
 
     session = config.pluginmanager.get_plugin(PLUGIN_NAME)
     if session is not None:
@@ -119,7 +119,7 @@ def pytest_cmdline_main_in_the_right_root(config: pytest.Config) -> int | None:
 
 
 def pytest_lance_ar_decide(trial: Trial, evidence: Evidence) -> Verdict:
-    from pytest_lance_ar.verdict import decide
+    from pytest_lance_ar.trial.verdict import decide
 
     return decide(trial, evidence)
 
@@ -142,8 +142,8 @@ def _open_session(config: pytest.Config) -> Controller:
             "the gate needs Linux or macOS: on Windows it cannot isolate and pin a kernel's process"
         )
     from pytest_lance_ar.gate import Gate
-    from pytest_lance_ar.options import OptionError, Options
     from pytest_lance_ar.state import StateError
+    from pytest_lance_ar.trial.options import OptionError, Options
 
     values = {name: _value(config, name) for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}
     here = config.invocation_params.dir
@@ -324,7 +324,7 @@ class GateSession(Controller):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        from pytest_lance_ar.evidence import Examination, Failure
+        from pytest_lance_ar.trial.evidence import Examination, Failure
 
         record = getattr(report, REPORT_ATTRIBUTE, None)
         if record is None and not report.failed:
@@ -377,7 +377,7 @@ class GateSession(Controller):
 
     def exit_code(self, pytest_status: int | None) -> int:
         """The exit status of this run. Without a report it is an error, unless pytest found one of the user's."""
-        from pytest_lance_ar.verdict import ExitCode
+        from pytest_lance_ar.trial.verdict import ExitCode
 
         if self.report is not None:
             return self.report.verdict.code
@@ -398,7 +398,7 @@ class GateSession(Controller):
             self._broke()
 
     def _broke(self) -> None:
-        from pytest_lance_ar.verdict import ExitCode, Verdict
+        from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
         trace = traceback.format_exc()
         self._write(f"\nThe gate itself failed. Please report this:\n{trace}\n")
@@ -421,7 +421,7 @@ class GateSession(Controller):
 
     def _print(self, report: Report) -> None:
         """The block; only its verdict has a colour, and only where pytest has colours."""
-        from pytest_lance_ar.verdict import ExitCode
+        from pytest_lance_ar.trial.verdict import ExitCode
 
         name, code = report.verdict.name, report.verdict.code
         before, name, after = report.as_text().partition(name)
@@ -493,7 +493,7 @@ class SelftestSession(Controller):
         return result
 
     def exit_code(self, pytest_status: int | None) -> int:
-        from pytest_lance_ar.verdict import ExitCode
+        from pytest_lance_ar.trial.verdict import ExitCode
 
         if self.gate.evidence.interrupted:
             return ExitCode.INTERRUPTED

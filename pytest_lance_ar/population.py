@@ -18,8 +18,8 @@ import pytest
 
 from pytest_lance_ar import __version__
 from pytest_lance_ar.gate_process import GRACE_SECONDS, run_gate
-from pytest_lance_ar.kernel_source import Kernel
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.verdict import ExitCode
 
 ORDER_FILE: Final = "population.json"
 FINDINGS_FILE: Final = "findings.jsonl"

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.evidence import Interval
+from pytest_lance_ar.trial.evidence import Interval
 
 ALL_PAIRS_UP_TO: Final = 5
 LEADERS_RIVALS: Final = 3

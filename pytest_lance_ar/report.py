@@ -10,11 +10,11 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from pytest_lance_ar import __version__
-from pytest_lance_ar.evidence import Evidence
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.text import one_line
-from pytest_lance_ar.trial import Trial
-from pytest_lance_ar.verdict import ExitCode, Verdict
+from pytest_lance_ar.trial.evidence import Evidence
+from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
 SCHEMA_VERSION: Final = 1
 _KEY_WIDTH: Final = 23

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from pytest_lance_ar.evidence import SpeedEvidence
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.turns import turn
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.handicap import handicapped, twin
 from pytest_lance_ar.speed.preparation import Preparation
-from pytest_lance_ar.trial import Trial
-from pytest_lance_ar.verdict import compare
+from pytest_lance_ar.trial.evidence import SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.verdict import compare
 
 GAINS_PCT: Final = (0, 0, 1, 2, 3)
 """One cycle. 0 is the kernel against its own twin."""

@@ -23,8 +23,8 @@ from pytest_lance_ar.files import (
     write_atomically,
     write_record,
 )
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.ledger import Head
+from pytest_lance_ar.trial.kernel_source import Kernel
 
 STATE_VERSION: Final = 1
 HEAD_VERSION: Final = 1

@@ -13,8 +13,8 @@ import pytest
 
 from pytest_lance_ar.correctness import ExaminationFailed, Examiner
 from pytest_lance_ar.host.parent import Deadline
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.trial.kernel_source import Kernel
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ PLAIN_SEED = 0
 
 def plain_brief(config: pytest.Config) -> Brief:
     """The brief of a plain pytest run: the project's kernel, the same data every time, nothing stored."""
-    from pytest_lance_ar.options import DEFAULT_KERNEL, display_path
+    from pytest_lance_ar.trial.options import DEFAULT_KERNEL, display_path
 
     path = config.rootpath / (config.getini("lance_ar_kernel") or DEFAULT_KERNEL)
     name = display_path(path, config.rootpath)

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_lance_ar import __version__, population
-from pytest_lance_ar.evidence import FaultKind, SpeedEvidence
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.host.turns import turn
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.population import Finding, Order
 from pytest_lance_ar.ranking import Pairing, Place, follow_up, opening, rank
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
@@ -27,6 +25,8 @@ from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.speed.statistics import geomean
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.text import one_line
+from pytest_lance_ar.trial.evidence import FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
 
 SCHEMA_VERSION: Final = 1
 PACKAGE: Final = Path(__file__).parent

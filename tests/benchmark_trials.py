@@ -18,8 +18,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.speed.handicap import handicapped, twin
+from pytest_lance_ar.trial.kernel_source import Kernel
 
 ROOT = Path(__file__).parents[1]
 

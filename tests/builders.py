@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_lance_ar.evidence import (
+from pytest_lance_ar.host.parent import Deadline
+from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.trial.evidence import (
     ComboFigures,
     CorrectnessEvidence,
     Evidence,
@@ -17,11 +19,9 @@ from pytest_lance_ar.evidence import (
     Interval,
     SpeedEvidence,
 )
-from pytest_lance_ar.host.parent import Deadline
-from pytest_lance_ar.kernel_source import Kernel
-from pytest_lance_ar.options import Options
-from pytest_lance_ar.targets.pq_l2.target import TARGET
-from pytest_lance_ar.trial import Trial
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.options import Options
+from pytest_lance_ar.trial.trial import Trial
 
 CANDIDATE = Kernel("kernel/pq_l2.py", b"class PqKernel: ...  # the candidate\n")
 INCUMBENT = Kernel("kernel/pq_l2.py", b"class PqKernel: ...  # the incumbent\n")

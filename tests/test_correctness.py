@@ -21,13 +21,13 @@ from pytest_lance_ar.correctness import (
     hint,
     replay_command,
 )
-from pytest_lance_ar.evidence import Failure, FaultKind, Mismatch
 from pytest_lance_ar.host.parent import Deadline, KernelHost
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase, LiteralCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.targets.protocol import Case
+from pytest_lance_ar.trial.evidence import Failure, FaultKind, Mismatch
+from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.kernels import PURE_PYTHON, changed
 
 CASE = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=5, k=3)

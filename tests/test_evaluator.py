@@ -17,7 +17,7 @@ from pytest_lance_ar import evaluator
 from pytest_lance_ar.commands import evaluate as command
 from pytest_lance_ar.evaluator import Evaluation, evaluate, judge
 from pytest_lance_ar.gate_process import GateRun, run_gate
-from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
 from tests.builders import WRONG
 from tests.test_report import KINDS, every_kind

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.evidence import Examination, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.ledger import HEADER
-from pytest_lance_ar.options import OptionError, Options
 from pytest_lance_ar.report import Report
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.state import State, StateDirectory, StateError
-from pytest_lance_ar.verdict import ExitCode, decide
+from pytest_lance_ar.trial.evidence import Examination, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.options import OptionError, Options
+from pytest_lance_ar.trial.verdict import ExitCode, decide
 from tests.builders import WRONG, all_passed, incorrect, speed_of
 
 FIRST = "class PqKernel: ...  # first\n"
@@ -103,7 +103,7 @@ def test_the_first_correct_kernel_becomes_the_incumbent(root: Path) -> None:
     assert state.incumbent.timestamp == report.trial.timestamp
     assert state.incumbent.geomean_ns == speed_of(1.0).geomean_ns
     assert state.incumbent.seed == 7
-    assert {"conftest.py", "tests/test_a.py", "pytest_lance_ar/verdict.py"} <= set(state.seal)
+    assert {"conftest.py", "tests/test_a.py", "pytest_lance_ar/trial/verdict.py"} <= set(state.seal)
     assert "kernel/pq_l2.py" not in state.seal
     (row,) = rows_of(root / "results.tsv")
     assert row["description"] == "the first"

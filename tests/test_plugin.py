@@ -23,7 +23,7 @@ MEASURE = """
 import os
 import pytest_lance_ar.targets.pq_l2.test_pq_l2 as suite
 from pytest_lance_ar.targets.pq_l2 import cases
-from pytest_lance_ar.evidence import ComboFigures, Interval, SpeedEvidence
+from pytest_lance_ar.trial.evidence import ComboFigures, Interval, SpeedEvidence
 
 if "FULL" not in os.environ:
     # These tests are not about the kernel: few examples, and codebooks that numba need not be compiled for.

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar.evidence import Interval
 from pytest_lance_ar.ranking import ALL_PAIRS_UP_TO, Pairing, follow_up, opening, rank
+from pytest_lance_ar.trial.evidence import Interval
 
 
 def pairing(first: int, second: int, log_ratio: float, half_width: float = 0.01) -> Pairing:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from pytest_lance_ar import __version__, ledger
 from pytest_lance_ar import report as report_module
-from pytest_lance_ar.evidence import ComboFigures, Evidence, Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.report import SCHEMA_VERSION, Report, header
-from pytest_lance_ar.trial import Trial
-from pytest_lance_ar.verdict import ExitCode, decide
+from pytest_lance_ar.trial.evidence import ComboFigures, Evidence, Failure, FaultKind, Interval, SpeedEvidence
+from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.verdict import ExitCode, decide
 from tests.builders import (
     CANDIDATE,
     INCUMBENT,

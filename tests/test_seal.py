@@ -156,4 +156,4 @@ def test_a_change_in_the_package_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(seal, "PACKAGE", package)
     before = fingerprint(tmp_path)
     (package / "verdict.py").write_text("GUARD = 100\n")
-    assert changed(before, fingerprint(tmp_path)) == ("pytest_lance_ar/verdict.py",)
+    assert changed(before, fingerprint(tmp_path)) == ("pytest_lance_ar/trial/verdict.py",)

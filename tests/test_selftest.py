@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pytest_lance_ar.evidence import SpeedEvidence
 from pytest_lance_ar.host.parent import Deadline
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.selftest import CYCLES, GAINS_PCT, selftest
 from pytest_lance_ar.speed.handicap import handicapped, twin
-from pytest_lance_ar.trial import Trial
+from pytest_lance_ar.trial.evidence import SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.trial import Trial
 from tests.builders import speed_of, trial_of
 
 TRIAL = replace(trial_of(), deadline=Deadline.after(1e6))

@@ -12,12 +12,12 @@ import pytest
 
 from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.commands import rank as command
-from pytest_lance_ar.evidence import Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.population import Finding, Order
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.tournament import ExaminationBroke, Standings, _is_elsewhere, examine, judge
+from pytest_lance_ar.trial.evidence import Failure, FaultKind, Interval, SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
 from tests.builders import speed_of
 

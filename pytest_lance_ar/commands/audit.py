@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar import journal, ledger
-from pytest_lance_ar.evidence import FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.host.turns import turn
-from pytest_lance_ar.kernel_source import Kernel
-from pytest_lance_ar.options import DEFAULT_BUDGET, DEFAULT_STATE, MAX_RTOL, ledger_of
 from pytest_lance_ar.speed.duel import QUERIES, duel
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.state import StateDirectory, StateError
 from pytest_lance_ar.targets.registry import target_of
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.evidence import FaultKind, Interval, SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.options import DEFAULT_BUDGET, DEFAULT_STATE, MAX_RTOL, ledger_of
+from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands

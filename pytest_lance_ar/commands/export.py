@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_lance_ar.report import SCHEMA_VERSION
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands

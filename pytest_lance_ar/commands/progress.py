@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_lance_ar.progress.history import HistoryError, read
 from pytest_lance_ar.progress.table import table
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar.correctness import ExaminationFailed, Examiner
 from pytest_lance_ar.host.parent import Deadline
-from pytest_lance_ar.kernel_source import Kernel
-from pytest_lance_ar.options import DEFAULT_KERNEL, MAX_RTOL
 from pytest_lance_ar.targets.registry import target_of
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.options import DEFAULT_KERNEL, MAX_RTOL
+from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands

@@ -19,11 +19,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.evidence import Failure, FaultKind
 from pytest_lance_ar.host import confinement, fences, platform, wire
 from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 from pytest_lance_ar.text import lines, one_line
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
 
 START_SECONDS: Final = 120.0
 """Allowance for importing numpy and numba on a cold disk."""

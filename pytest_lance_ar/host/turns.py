@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.evidence import Failure, FaultKind
 from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
 
 NAME: Final = "lance-ar.timing.lock"
 POLL_SECONDS: Final = 0.1

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.evidence import Interval
 from pytest_lance_ar.text import one_line
+from pytest_lance_ar.trial.evidence import Interval
 
 REQUIRED: Final = ("verdict", "speedup", "description")
 """The columns without which a file is no ledger; the others may be missing, moved or joined by new ones."""

@@ -25,9 +25,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from pytest_lance_ar.evidence import Interval
 from pytest_lance_ar.progress.history import VERDICTS, Gain, History, Point
 from pytest_lance_ar.progress.table import cut
+from pytest_lance_ar.trial.evidence import Interval
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pytest_lance_ar.kernel_source import Kernel
+from pytest_lance_ar.trial.kernel_source import Kernel
 
 WRAPPER_NS: Final = 250
 """What the two extra Python calls cost, and the wait must not add."""

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.evidence import Failure, FaultKind
 from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.protocol import Instance
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
+from pytest_lance_ar.trial.kernel_source import Kernel
 
 WARMUP_CALLS: Final = 3
 """Untimed calls after each packing, compilation among them."""

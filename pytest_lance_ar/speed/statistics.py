@@ -38,7 +38,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.evidence import Interval
+from pytest_lance_ar.trial.evidence import Interval
 
 Floats = NDArray[np.float64]
 

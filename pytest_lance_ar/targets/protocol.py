@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from pytest_lance_ar.evidence import Mismatch
+from pytest_lance_ar.trial.evidence import Mismatch
 
 Arrays = Mapping[str, NDArray[Any]]
 ArraySpec = tuple[str, tuple[int, ...]]

@@ -17,13 +17,13 @@ from pytest_lance_ar import journal, ledger
 from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.commands import audit
 from pytest_lance_ar.commands.audit import Gain, claim, judge
-from pytest_lance_ar.evidence import Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.journal import Outcome
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.ledger import Head
 from pytest_lance_ar.state import Incumbent, State, StateDirectory
-from pytest_lance_ar.verdict import ExitCode
+from pytest_lance_ar.trial.evidence import Failure, FaultKind, Interval, SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.verdict import ExitCode
 from tests import kernels
 from tests.builders import WRONG, speed_of
 

@@ -11,10 +11,10 @@ from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.bench.measure import CHECKED_CALLS, Plan
 from pytest_lance_ar.bench.workloads import Section, Workload
 from pytest_lance_ar.commands import bench
-from pytest_lance_ar.kernel_source import Kernel, contract_failure
 from pytest_lance_ar.speed.sides import WARMUP_CALLS
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure
 from tests import kernels
 
 TINY = (Workload(PqShape(8, 2, 16), "uniform", 60), Workload(PqShape(6, 3, 8), "lognormal", 9))

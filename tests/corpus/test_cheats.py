@@ -9,10 +9,10 @@ import pytest
 
 from pytest_lance_ar.correctness import ExaminationFailed, Examiner
 from pytest_lance_ar.host.parent import Deadline
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import SPEED_VECTORS, TARGET
+from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.corpus.arena import Arena
 from tests.corpus.cheats import GROUPS
 from tests.corpus.cheats.cheat import CORRECTNESS, Cheat

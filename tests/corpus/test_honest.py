@@ -9,10 +9,10 @@ import pytest
 
 from pytest_lance_ar.correctness import Examiner
 from pytest_lance_ar.host.parent import Deadline
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.corpus import honest
 from tests.corpus.arena import Arena
 

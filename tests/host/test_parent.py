@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_lance_ar.evidence import FaultKind
 from pytest_lance_ar.host import parent, platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.registry import targets
+from pytest_lance_ar.trial.evidence import FaultKind
 from tests import kernels
 
 INSTANCE = DrawnCase(PqShape(8, 2, 16), "gaussian", seed=1, n=30, k=5).instance()

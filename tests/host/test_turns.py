@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.evidence import FaultKind
 from pytest_lance_ar.host import turns
 from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.host.turns import RESERVE_SECONDS, turn
+from pytest_lance_ar.trial.evidence import FaultKind
 
 HOLDER = """
 import sys, time

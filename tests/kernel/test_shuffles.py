@@ -11,10 +11,10 @@ from llvmlite import binding, ir
 
 from pytest_lance_ar.correctness import ExaminationFailed, Examiner
 from pytest_lance_ar.host.parent import Deadline
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
 
 FEATURES = {"vbmi": "avx512vbmi", "avx512bw": "avx512bw", "avx2": "avx2", "ssse3": "ssse3"}

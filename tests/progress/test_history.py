@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_lance_ar import ledger
-from pytest_lance_ar.evidence import Interval
 from pytest_lance_ar.ledger import COLUMNS
 from pytest_lance_ar.progress.history import (
     REQUIRED,
@@ -25,7 +24,8 @@ from pytest_lance_ar.progress.history import (
     read,
 )
 from pytest_lance_ar.report import Report
-from pytest_lance_ar.verdict import decide
+from pytest_lance_ar.trial.evidence import Interval
+from pytest_lance_ar.trial.verdict import decide
 from tests.builders import evidence_of, speed_of, trial_of
 from tests.progress.ledgers import campaign, ledger_of
 

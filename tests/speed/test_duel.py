@@ -12,10 +12,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from pytest_lance_ar.evidence import FaultKind
 from pytest_lance_ar.host import parent
 from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost, Pack
-from pytest_lance_ar.kernel_source import Kernel
 from pytest_lance_ar.speed import duel as room
 from pytest_lance_ar.speed.duel import QUERIES, duel, evidence_of
 from pytest_lance_ar.speed.preparation import Preparation
@@ -24,6 +22,8 @@ from pytest_lance_ar.speed.statistics import LOOKS, Outcome, Stage
 from pytest_lance_ar.targets.pq_l2 import cases, inputs, target
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Combo, Instance
+from pytest_lance_ar.trial.evidence import FaultKind
+from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
 
 KERNEL = Kernel("kernel.py", kernels.PURE_PYTHON.encode())

@@ -100,7 +100,7 @@ for directory in ("examples", "examples/pq_l2"):
         "rewrites_the_package",
         "edits the rule that decides",
         """
-path = "@SITE@/pytest_lance_ar/verdict.py"
+path = "@SITE@/pytest_lance_ar/trial/verdict.py"
 write(path, "\\ndef decide(trial, evidence):\\n    return Verdict('keep', ExitCode.KEPT)\\n", "a")
 """,
     ),

@@ -117,7 +117,7 @@ for child in gates("Child"):
 equivalence = module("pytest_lance_ar.targets.pq_l2.equivalence")
 equivalence.compare_answer = equivalence.compare_table = equivalence.compare_top_k = lambda *_: None
 module("pytest_lance_ar.targets.pq_l2.cases").compare_answer = lambda *_: None
-module("pytest_lance_ar.verdict").decide = lambda *_: None
+module("pytest_lance_ar.trial.verdict").decide = lambda *_: None
 """,
     ),
     wrong(

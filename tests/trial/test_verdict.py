@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_lance_ar.evidence import (
+from pytest_lance_ar.trial.evidence import (
     ComboFigures,
     CorrectnessEvidence,
     Evidence,
@@ -21,8 +21,8 @@ from pytest_lance_ar.evidence import (
     Interval,
     SpeedEvidence,
 )
-from pytest_lance_ar.trial import Trial
-from pytest_lance_ar.verdict import ExitCode, Verdict, decide
+from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.verdict import ExitCode, Verdict, decide
 from tests.builders import (
     CANDIDATE,
     INCUMBENT,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_lance_ar.host.parent import Deadline
-from pytest_lance_ar.kernel_source import Kernel
-from pytest_lance_ar.options import Options
 from pytest_lance_ar.targets.protocol import Target
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.options import Options
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_lance_ar.options import MAX_RTOL, MAX_SEED, OptionError, Options
+from pytest_lance_ar.trial.options import MAX_RTOL, MAX_SEED, OptionError, Options
 
 Values = Mapping[str, str | None]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.git import describe_commit, source_at
+from pytest_lance_ar.trial.git import describe_commit, source_at
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

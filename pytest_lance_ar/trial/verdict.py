@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from pytest_lance_ar.evidence import ComboFigures, Evidence, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.speed.statistics import GUARD
-from pytest_lance_ar.trial import Trial
+from pytest_lance_ar.trial.evidence import ComboFigures, Evidence, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.trial import Trial
 
 WORTHWHILE: Final = 0.97
 """A candidate that may still be this much of the incumbent, or less, is not called no better: it was not resolved."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.evidence import Failure, FaultKind
-from pytest_lance_ar.kernel_source import ALLOWED_IMPORTS, Kernel, contract_failure
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
+from pytest_lance_ar.trial.kernel_source import ALLOWED_IMPORTS, Kernel, contract_failure
 from tests.kernels import PURE_PYTHON, SHIPPED
 
 CLASS = "class PqKernel: ...\n"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from pytest_lance_ar.evidence import Failure, FaultKind
 from pytest_lance_ar.files import read_regular
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
 
 ALLOWED_IMPORTS: Final = (
     "numpy",
