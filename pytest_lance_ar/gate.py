@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_lance_ar import journal, ledger
-from pytest_lance_ar.compiled import CompiledFiles
 from pytest_lance_ar.correctness import replay_command
 from pytest_lance_ar.examples import Examples
 from pytest_lance_ar.files import Staged, remove, write_atomically
@@ -20,7 +19,8 @@ from pytest_lance_ar.host.scratch import sweep
 from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.journal import Outcome
 from pytest_lance_ar.report import Report
-from pytest_lance_ar.seal import changed, contradicted, fingerprint
+from pytest_lance_ar.seal.compiled import CompiledFiles
+from pytest_lance_ar.seal.fingerprints import changed, contradicted, fingerprint
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed

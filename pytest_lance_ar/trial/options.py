@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.seal import lies_among_the_sealed
+from pytest_lance_ar.seal.fingerprints import lies_among_the_sealed
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 MAX_RTOL: Final = 1e-6

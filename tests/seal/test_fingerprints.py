@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar import seal
-from pytest_lance_ar.compiled import CompiledFiles
-from pytest_lance_ar.seal import PACKAGE, changed, contradicted, fingerprint, lies_among_the_sealed
+from pytest_lance_ar.seal import fingerprints as seal
+from pytest_lance_ar.seal.compiled import CompiledFiles
+from pytest_lance_ar.seal.fingerprints import PACKAGE, changed, contradicted, fingerprint, lies_among_the_sealed
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.compiled import CompiledFiles
-from pytest_lance_ar.seal import PACKAGE
+from pytest_lance_ar.seal.compiled import CompiledFiles
+from pytest_lance_ar.seal.fingerprints import PACKAGE
 
 TEXT = '"""Says one."""\n\nCASES = frozenset({1, 2, 3}), 1.0, True, ("a", b"b")\n\n\ndef answer(x):\n    return x + 1\n'
 CHANGED = TEXT.replace("x + 1", "x + 2")

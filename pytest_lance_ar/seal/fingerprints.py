@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.compiled import CompiledFiles, loaded
+from pytest_lance_ar.seal.compiled import CompiledFiles, loaded
 
-PACKAGE: Final = Path(__file__).parent
+PACKAGE: Final = Path(__file__).parents[1]
 SEALED_IN_ROOT: Final = (
     "tests",
     "conftest.py",

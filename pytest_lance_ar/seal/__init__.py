@@ -1,0 +1,1 @@
+"""Notices what was changed during a run, or since the baseline, that nobody may change."""
