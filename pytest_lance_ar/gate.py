@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from pytest_lance_ar import journal, ledger
-from pytest_lance_ar.correctness import replay_command
-from pytest_lance_ar.examples import Examples
+from pytest_lance_ar.correctness.examiner import replay_command
+from pytest_lance_ar.correctness.examples import Examples
 from pytest_lance_ar.files import Staged, remove, write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault

@@ -15,7 +15,7 @@ import pytest
 from pytest_lance_ar import hookspecs
 
 if TYPE_CHECKING:
-    from pytest_lance_ar.correctness import Examiner
+    from pytest_lance_ar.correctness.examiner import Examiner
     from pytest_lance_ar.gate import Gate
     from pytest_lance_ar.host.scratch import ScratchDirectory
     from pytest_lance_ar.report import Report

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_lance_ar.correctness import ExaminationFailed, Examiner
+from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
 from pytest_lance_ar.host.parent import Deadline
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.kernel_source import Kernel

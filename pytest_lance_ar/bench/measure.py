@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.bench.workloads import Workload, instances
-from pytest_lance_ar.correctness import hint
+from pytest_lance_ar.correctness.examiner import hint
 from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.duel import Progress, no_garbage_collection, round_trip_ns

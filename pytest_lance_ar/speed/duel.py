@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from pytest_lance_ar.correctness import hint
+from pytest_lance_ar.correctness.examiner import hint
 from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.preparation import Preparation, fresh_seed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.correctness import ExaminationFailed, Examiner
+from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
 from pytest_lance_ar.host.parent import Deadline
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.examples import LIMIT, Examples
+from pytest_lance_ar.correctness.examples import LIMIT, Examples
 
 
 @pytest.fixture

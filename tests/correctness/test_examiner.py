@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar.correctness import (
+from pytest_lance_ar.correctness.examiner import (
     DRAW_SECONDS,
     ROUNDING_HINT,
     SHRINK_SECONDS,
@@ -61,7 +61,7 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> list[KernelHost]:
             started.append(self)
             super().load(source, name)
 
-    monkeypatch.setattr("pytest_lance_ar.correctness.KernelHost", Noted)
+    monkeypatch.setattr("pytest_lance_ar.correctness.examiner.KernelHost", Noted)
     return started
 
 
