@@ -473,7 +473,7 @@ class SelftestSession(Controller):
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> bool:
         from pytest_lance_ar.host.parent import KernelFault
-        from pytest_lance_ar.selftest import selftest
+        from pytest_lance_ar.speed.selftest import selftest
         from pytest_lance_ar.speed.sides import IncumbentFailed
 
         progress = LineProgress(self.config)
