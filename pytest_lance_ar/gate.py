@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pytest_lance_ar import journal, ledger
 from pytest_lance_ar.correctness.examiner import replay_command
 from pytest_lance_ar.correctness.examples import Examples
 from pytest_lance_ar.files import Staged, remove, write_atomically
@@ -17,14 +16,15 @@ from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.host.scratch import sweep
 from pytest_lance_ar.host.turns import turn
-from pytest_lance_ar.journal import Outcome
 from pytest_lance_ar.report import Report
 from pytest_lance_ar.seal.compiled import CompiledFiles
 from pytest_lance_ar.seal.fingerprints import changed, contradicted, fingerprint
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
-from pytest_lance_ar.state import Incumbent, State, StateDirectory, StateError
+from pytest_lance_ar.store import journal, ledger
+from pytest_lance_ar.store.journal import Outcome
+from pytest_lance_ar.store.state import Incumbent, State, StateDirectory, StateError
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.evidence import CorrectnessEvidence, Evidence, Examination, Failure, SpeedEvidence

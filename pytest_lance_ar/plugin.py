@@ -142,7 +142,7 @@ def _open_session(config: pytest.Config) -> Controller:
             "the gate needs Linux or macOS: on Windows it cannot isolate and pin a kernel's process"
         )
     from pytest_lance_ar.gate import Gate
-    from pytest_lance_ar.state import StateError
+    from pytest_lance_ar.store.state import StateError
     from pytest_lance_ar.trial.options import OptionError, Options
 
     values = {name: _value(config, name) for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}

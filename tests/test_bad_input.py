@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pytest_lance_ar import gate as gate_module
 from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.plugin import COMMAND_LINE_ONLY, INI_TWINS
-from pytest_lance_ar.state import StateError
+from pytest_lance_ar.store.state import StateError
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options
 from tests import kernels

@@ -14,10 +14,10 @@ import pytest
 
 from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.ledger import HEADER
 from pytest_lance_ar.report import Report
 from pytest_lance_ar.speed.sides import IncumbentFailed
-from pytest_lance_ar.state import State, StateDirectory, StateError
+from pytest_lance_ar.store.ledger import HEADER
+from pytest_lance_ar.store.state import State, StateDirectory, StateError
 from pytest_lance_ar.trial.evidence import Examination, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options
@@ -271,7 +271,7 @@ def test_a_users_directory_gets_no_gitignore(root: Path) -> None:
 
 def test_a_json_report_says_what_the_exit_status_says(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(gate_of(kept, json="report.json")) as gate:
-        monkeypatch.setattr("pytest_lance_ar.ledger.put", refuse_row)
+        monkeypatch.setattr("pytest_lance_ar.store.ledger.put", refuse_row)
         report = conclude(gate)
     assert report.verdict.code == ExitCode.INTERNAL
     assert json.loads((kept / "report.json").read_text())["exit_code"] == ExitCode.INTERNAL

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar import ledger
 from pytest_lance_ar.commands.audit import problem_of
-from pytest_lance_ar.state import StateDirectory
+from pytest_lance_ar.store import ledger
+from pytest_lance_ar.store.state import StateDirectory
 from tests import kernels
 from tests.test_plugin import MEASURE
 

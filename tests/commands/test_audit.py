@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar import journal, ledger
 from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.commands import audit
 from pytest_lance_ar.commands.audit import Gain, claim, judge
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.journal import Outcome
-from pytest_lance_ar.ledger import Head
-from pytest_lance_ar.state import Incumbent, State, StateDirectory
+from pytest_lance_ar.store import journal, ledger
+from pytest_lance_ar.store.journal import Outcome
+from pytest_lance_ar.store.ledger import Head
+from pytest_lance_ar.store.state import Incumbent, State, StateDirectory
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.verdict import ExitCode

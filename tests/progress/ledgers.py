@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping
 
-from pytest_lance_ar.ledger import COLUMNS
+from pytest_lance_ar.store.ledger import COLUMNS
 
 IDEAS = (
     "four sub-vectors a pass",

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar import ledger
-from pytest_lance_ar.ledger import COLUMNS
 from pytest_lance_ar.progress.history import (
     REQUIRED,
     VERDICTS,
@@ -24,6 +22,8 @@ from pytest_lance_ar.progress.history import (
     read,
 )
 from pytest_lance_ar.report import Report
+from pytest_lance_ar.store import ledger
+from pytest_lance_ar.store.ledger import COLUMNS
 from pytest_lance_ar.trial.evidence import Interval
 from pytest_lance_ar.trial.verdict import decide
 from tests.builders import evidence_of, speed_of, trial_of

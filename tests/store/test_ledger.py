@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar import ledger
-from pytest_lance_ar.ledger import COLUMNS, HEADER, Head, LedgerError
+from pytest_lance_ar.store import ledger
+from pytest_lance_ar.store.ledger import COLUMNS, HEADER, Head, LedgerError
 
 CONTRACT = (
     "commit timestamp verdict correctness geomean_ns ci_lo ci_hi worst_ns worst_combo best_ns best_combo speedup "

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_lance_ar.files import write_record
-from pytest_lance_ar.ledger import Head
-from pytest_lance_ar.state import Incumbent, State, StateDirectory, StateError
+from pytest_lance_ar.store.ledger import Head
+from pytest_lance_ar.store.state import Incumbent, State, StateDirectory, StateError
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 OLD = State(

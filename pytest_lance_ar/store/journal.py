@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar import ledger
 from pytest_lance_ar.files import DamagedRecord, read_record, remove, write_record
-from pytest_lance_ar.ledger import Head
-from pytest_lance_ar.state import State, StateDirectory, StateError, decode, decode_head, encode, encode_head
+from pytest_lance_ar.store import ledger
+from pytest_lance_ar.store.ledger import Head
+from pytest_lance_ar.store.state import State, StateDirectory, StateError, decode, decode_head, encode, encode_head
 
 JOURNAL_VERSION: Final = 1
 

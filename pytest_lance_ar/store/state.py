@@ -23,7 +23,7 @@ from pytest_lance_ar.files import (
     write_atomically,
     write_record,
 )
-from pytest_lance_ar.ledger import Head
+from pytest_lance_ar.store.ledger import Head
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 STATE_VERSION: Final = 1

@@ -18,18 +18,18 @@ from typing import Any, Final
 import pytest
 
 from pytest_lance_ar import gate as gate_module
-from pytest_lance_ar import journal, ledger
 from pytest_lance_ar.files import Staged, write_record
 from pytest_lance_ar.gate import Gate
-from pytest_lance_ar.journal import Outcome
 from pytest_lance_ar.report import Report
-from pytest_lance_ar.state import StateDirectory, StateError
+from pytest_lance_ar.store import journal, ledger
+from pytest_lance_ar.store.journal import Outcome
+from pytest_lance_ar.store.state import StateDirectory, StateError
 from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.verdict import ExitCode, decide
 from tests.builders import all_passed, speed_of
-from tests.test_state import NEW, OLD
+from tests.store.test_state import NEW, OLD
 
 FIRST: Final = "class PqKernel: ...  # first\n"
 SECOND: Final = "class PqKernel: ...  # second\n"
