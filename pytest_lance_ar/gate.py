@@ -16,7 +16,7 @@ from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.host.scratch import sweep
 from pytest_lance_ar.host.turns import turn
-from pytest_lance_ar.report import Report
+from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.seal.compiled import CompiledFiles
 from pytest_lance_ar.seal.fingerprints import changed, contradicted, fingerprint
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel

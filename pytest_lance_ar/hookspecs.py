@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_lance_ar.report import Report
+    from pytest_lance_ar.report.report import Report
     from pytest_lance_ar.speed.duel import Progress
     from pytest_lance_ar.trial.evidence import Evidence, SpeedEvidence
     from pytest_lance_ar.trial.trial import Trial

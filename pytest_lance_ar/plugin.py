@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_lance_ar.correctness.examiner import Examiner
     from pytest_lance_ar.gate import Gate
     from pytest_lance_ar.host.scratch import ScratchDirectory
-    from pytest_lance_ar.report import Report
+    from pytest_lance_ar.report.report import Report
     from pytest_lance_ar.speed.duel import Progress
     from pytest_lance_ar.suite import Brief
     from pytest_lance_ar.trial.evidence import Evidence, SpeedEvidence
@@ -289,7 +289,7 @@ class Controller(SuiteHooks):
         super().__init__(config, brief)
 
     def pytest_report_header(self) -> list[str]:
-        from pytest_lance_ar.report import header
+        from pytest_lance_ar.report.report import header
 
         return [*header(self.gate.trial), *(f"lance-ar: {notice}" for notice in self.gate.notices)]
 
@@ -434,7 +434,7 @@ class GateSession(Controller):
 
     def _tell_github(self, report: Report) -> None:
         """In a workflow of GitHub Actions: an annotation, and the step's summary where there is one."""
-        from pytest_lance_ar import github
+        from pytest_lance_ar.report import github
 
         if github.is_here():
             self._write(github.annotation(report, os.environ.get("GITHUB_WORKSPACE", "")))

@@ -20,7 +20,7 @@ from pytest_lance_ar.gate_process import GateRun, run_gate
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
 from tests.builders import WRONG
-from tests.test_report import KINDS, every_kind
+from tests.report.test_report import KINDS, every_kind
 
 
 @pytest.fixture

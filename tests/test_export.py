@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_lance_ar.__main__ import main
-from tests.test_report import every_kind
+from tests.report.test_report import every_kind
 
 
 def exported(report: str, target: str, tmp_path: Path) -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.report import Report
+from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.ledger import HEADER
 from pytest_lance_ar.store.state import State, StateDirectory, StateError

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_lance_ar.report import SCHEMA_VERSION
+from pytest_lance_ar.report.report import SCHEMA_VERSION
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from pytest_lance_ar.progress.history import (
     parse,
     read,
 )
-from pytest_lance_ar.report import Report
+from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.store import ledger
 from pytest_lance_ar.store.ledger import COLUMNS
 from pytest_lance_ar.trial.evidence import Interval

@@ -20,7 +20,7 @@ import pytest
 from pytest_lance_ar import gate as gate_module
 from pytest_lance_ar.files import Staged, write_record
 from pytest_lance_ar.gate import Gate
-from pytest_lance_ar.report import Report
+from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.state import StateDirectory, StateError

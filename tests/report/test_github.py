@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar import github
-from pytest_lance_ar.report import Report
+from pytest_lance_ar.report import github
+from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.builders import WRONG, evidence_of, incorrect, speed_of, trial_of
 from tests.kernels import PURE_PYTHON
-from tests.test_report import KINDS, every_kind, report_of
+from tests.report.test_report import KINDS, every_kind, report_of
 
 COMMAND = re.compile(r"::(notice|warning|error) file=([^,:]+),line=(\d+),title=([^,:]+)::(.+)\n")
 KERNEL = Kernel("kernel/pq_l2.py", PURE_PYTHON.encode())

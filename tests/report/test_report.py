@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_lance_ar import __version__
-from pytest_lance_ar import report as report_module
-from pytest_lance_ar.report import SCHEMA_VERSION, Report, header
+from pytest_lance_ar.report import report as report_module
+from pytest_lance_ar.report.report import SCHEMA_VERSION, Report, header
 from pytest_lance_ar.store import ledger
 from pytest_lance_ar.trial.evidence import ComboFigures, Evidence, Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.trial.trial import Trial

@@ -13,7 +13,7 @@ from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
-    from pytest_lance_ar.report import Report
+    from pytest_lance_ar.report.report import Report
 
 SUMMARY_LIMIT: Final = 1024 * 1024
 """Bytes that a step's summary may have; what exceeds it is not shown at all."""
