@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_lance_ar.evaluator import evaluate
+    from pytest_lance_ar.population.evaluator import evaluate
     from pytest_lance_ar.targets.pq_l2.shape import PqShape
 
 __version__ = "0.1.0"
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> object:
 
         return PqShape
     if name == "evaluate":
-        from pytest_lance_ar.evaluator import evaluate
+        from pytest_lance_ar.population.evaluator import evaluate
 
         return evaluate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_lance_ar.evaluator import BASELINE_VARIABLE, SECONDS, Evaluation, judge
 from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.population.evaluator import BASELINE_VARIABLE, SECONDS, Evaluation, judge
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:

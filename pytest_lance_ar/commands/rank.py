@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host.parent import HostError, KernelFault
-from pytest_lance_ar.population import Order
+from pytest_lance_ar.population.examination import Order
+from pytest_lance_ar.population.tournament import ExaminationBroke, examine, judge, real_duel
 from pytest_lance_ar.targets.registry import target_of
-from pytest_lance_ar.tournament import ExaminationBroke, examine, judge, real_duel
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import DEFAULT_BUDGET, MAX_RTOL, MAX_SEED
 from pytest_lance_ar.trial.verdict import ExitCode

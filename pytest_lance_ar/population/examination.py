@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_lance_ar import __version__
-from pytest_lance_ar.gate_process import GRACE_SECONDS, run_gate
+from pytest_lance_ar.population.gate_process import GRACE_SECONDS, run_gate
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.verdict import ExitCode
 

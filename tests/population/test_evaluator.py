@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import pytest_lance_ar
-from pytest_lance_ar import evaluator
 from pytest_lance_ar.commands import evaluate as command
-from pytest_lance_ar.evaluator import Evaluation, evaluate, judge
-from pytest_lance_ar.gate_process import GateRun, run_gate
+from pytest_lance_ar.population import evaluator
+from pytest_lance_ar.population.evaluator import Evaluation, evaluate, judge
+from pytest_lance_ar.population.gate_process import GateRun, run_gate
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
 from tests.builders import WRONG
@@ -220,7 +220,9 @@ def test_openevolves_own_evaluator(program: Path, monkeypatch: pytest.MonkeyPatc
         ]
 
     (better, words), (wrong, complaint) = evaluated(
-        "from pytest_lance_ar.evaluator import evaluate_with_artifacts as evaluate\n", kernels.FASTER, kernels.ZERO
+        "from pytest_lance_ar.population.evaluator import evaluate_with_artifacts as evaluate\n",
+        kernels.FASTER,
+        kernels.ZERO,
     )
     assert better["combined_score"] > 1.05
     assert words["feedback"].startswith("keep\nspeed-up over the baseline: ")

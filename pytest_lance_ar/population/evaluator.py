@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_lance_ar.gate_process import GRACE_SECONDS, run_gate
+from pytest_lance_ar.population.gate_process import GRACE_SECONDS, run_gate
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.verdict import ExitCode

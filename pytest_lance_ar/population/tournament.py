@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_lance_ar import __version__, population
+from pytest_lance_ar import __version__
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import Deadline, KernelFault
 from pytest_lance_ar.host.turns import turn
-from pytest_lance_ar.population import Finding, Order
-from pytest_lance_ar.ranking import Pairing, Place, follow_up, opening, rank
+from pytest_lance_ar.population import examination as population
+from pytest_lance_ar.population.examination import Finding, Order
+from pytest_lance_ar.population.ranking import Pairing, Place, follow_up, opening, rank
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
@@ -29,7 +30,7 @@ from pytest_lance_ar.trial.evidence import FaultKind, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 SCHEMA_VERSION: Final = 1
-PACKAGE: Final = Path(__file__).parent
+PACKAGE: Final = Path(__file__).parents[1]
 
 Duel = Callable[[Kernel, Kernel], SpeedEvidence]
 

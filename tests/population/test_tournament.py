@@ -13,9 +13,9 @@ import pytest
 from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.commands import rank as command
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.population import Finding, Order
+from pytest_lance_ar.population.examination import Finding, Order
+from pytest_lance_ar.population.tournament import ExaminationBroke, Standings, _is_elsewhere, examine, judge
 from pytest_lance_ar.speed.sides import IncumbentFailed
-from pytest_lance_ar.tournament import ExaminationBroke, Standings, _is_elsewhere, examine, judge
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
@@ -216,7 +216,7 @@ def test_a_population_is_spread_over_hosts(tmp_path: Path) -> None:
         host.mkdir()
     expect(examine(population(tmp_path), workers=None, gateways=[f"popen//chdir={host}" for host in hosts]))
     for host in hosts:
-        assert host.joinpath("pytest_lance_ar/gate_process.py").exists()
+        assert host.joinpath("pytest_lance_ar/population/gate_process.py").exists()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar.ranking import ALL_PAIRS_UP_TO, Pairing, follow_up, opening, rank
+from pytest_lance_ar.population.ranking import ALL_PAIRS_UP_TO, Pairing, follow_up, opening, rank
 from pytest_lance_ar.trial.evidence import Interval
 
 
