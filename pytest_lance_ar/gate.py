@@ -13,7 +13,7 @@ from pytest_lance_ar.correctness.examiner import replay_command
 from pytest_lance_ar.correctness.examples import Examples
 from pytest_lance_ar.files import Staged, remove, write_atomically
 from pytest_lance_ar.host import platform
-from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.scratch import sweep
 from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.report.report import Report
@@ -27,6 +27,7 @@ from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.state import Incumbent, State, StateDirectory, StateError
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial import git
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import CorrectnessEvidence, Evidence, Examination, Failure, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options

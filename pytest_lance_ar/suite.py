@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
-from pytest_lance_ar.host.parent import Deadline
 from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_lance_ar.host.parent import Deadline
 from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import (
     ComboFigures,
     CorrectnessEvidence,

@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.bench.workloads import Workload, instances
 from pytest_lance_ar.correctness.examiner import hint
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.duel import Progress, no_garbage_collection, round_trip_ns
 from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side
+from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.targets.protocol import Arrays, Instance
-from pytest_lance_ar.trial.evidence import Failure, FaultKind, Mismatch
+from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 Floats = NDArray[np.float64]

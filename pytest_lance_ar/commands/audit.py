@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar.host import platform
-from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.speed.duel import QUERIES, duel
 from pytest_lance_ar.speed.preparation import Preparation
@@ -21,6 +21,7 @@ from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.state import StateDirectory, StateError
 from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import DEFAULT_BUDGET, DEFAULT_STATE, MAX_RTOL, ledger_of

@@ -17,10 +17,11 @@ from pytest_lance_ar.bench.table import as_text, document
 from pytest_lance_ar.bench.workloads import sections
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
-from pytest_lance_ar.host.parent import Deadline, HostError
+from pytest_lance_ar.host.parent import HostError
 from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.targets import pq_l2
 from pytest_lance_ar.targets.pq_l2.target import SPEED_K
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import DEFAULT_KERNEL, MAX_RTOL

@@ -10,9 +10,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost, Pack
+from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
+from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.protocol import Case, Target
-from pytest_lance_ar.trial.evidence import Failure, FaultKind, Mismatch
+from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure
 
 FATAL: Final = frozenset({FaultKind.DIED, FaultKind.TIMEOUT})

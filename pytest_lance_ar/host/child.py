@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.host import confinement, fences, platform, wire
+from pytest_lance_ar.targets.contract import ContractBroken
 
 
 class Child:
@@ -150,7 +151,7 @@ class Child:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.path]
         line = frames[-1].lineno if frames else None
         return {
-            "contract": isinstance(error, wire.ContractBroken),
+            "contract": isinstance(error, ContractBroken),
             "stage": str(stage),
             "type": type(error).__name__,
             "message": str(error)[:4000],

@@ -23,6 +23,7 @@ from pytest_lance_ar.host import confinement, fences, platform, wire
 from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 from pytest_lance_ar.text import lines, one_line
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 
 START_SECONDS: Final = 120.0
@@ -57,24 +58,6 @@ class KernelFault(Exception):
 
 class HostError(Exception):
     """A process for a kernel could not be set up: the fault of no kernel."""
-
-
-class Deadline:
-    """A moment of the wall clock that a trial must not pass. Wall clock, so that worker processes can share it."""
-
-    def __init__(self, moment: float) -> None:
-        self.moment = moment
-
-    @classmethod
-    def after(cls, seconds: float) -> Deadline:
-        return cls(time.time() + seconds)
-
-    def remaining(self) -> float:
-        return self.moment - time.time()
-
-    @property
-    def passed(self) -> bool:
-        return self.remaining() <= 0
 
 
 class Pack:

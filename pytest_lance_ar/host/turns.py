@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.parent import KernelFault
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 
 NAME: Final = "lance-ar.timing.lock"

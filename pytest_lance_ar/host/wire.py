@@ -37,10 +37,6 @@ Layout = dict[str, tuple[str, tuple[int, ...], int]]
 """Arrays in a segment: name -> (dtype, shape, offset in bytes)."""
 
 
-class ContractBroken(Exception):
-    """The kernel does not keep the contract; the message says in one sentence what it must do."""
-
-
 class ProtocolError(Exception):
     """What arrived is not a message of this protocol."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pytest_lance_ar import __version__
 from pytest_lance_ar.host import platform
-from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.population import examination as population
 from pytest_lance_ar.population.examination import Finding, Order
@@ -26,6 +26,7 @@ from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.speed.statistics import geomean
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.text import one_line
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 

@@ -22,12 +22,13 @@ from typing import Final, Protocol
 import numpy as np
 
 from pytest_lance_ar.correctness.examiner import hint
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
 from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side, time_round
 from pytest_lance_ar.speed.statistics import LOOKS, Outcome, Stage, geomean
 from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance, Target
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import ComboFigures, Failure, FaultKind, SpeedEvidence
 
 MIN_ROUNDS: Final = 4

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from pytest_lance_ar.host.parent import Deadline, KernelHost
+from pytest_lance_ar.host.parent import KernelHost
 from pytest_lance_ar.speed.sides import Side
 from pytest_lance_ar.targets.protocol import Instance, Target
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 

@@ -39,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.trial.evidence import Interval
+from pytest_lance_ar.trial.verdict import GUARD
 
 Floats = NDArray[np.float64]
 
@@ -68,8 +69,6 @@ PROCESS_SD: Final = 0.0025
 """Spread of log(candidate / incumbent) of one and the same kernel over pairs of processes."""
 PROCESS_Z: Final = 1.96
 """Two-sided 5%. The luck of the processes is drawn once a stage, so the looks do not divide it."""
-GUARD: Final = 1.05
-"""How much slower than the incumbent's own figure a combo may be."""
 
 
 class Outcome(Enum):

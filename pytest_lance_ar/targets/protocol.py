@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from pytest_lance_ar.trial.evidence import Mismatch
+from pytest_lance_ar.targets.mismatch import Mismatch
 
 Arrays = Mapping[str, NDArray[Any]]
 ArraySpec = tuple[str, tuple[int, ...]]
@@ -78,6 +78,14 @@ class Combo:
     @property
     def name(self) -> str:
         return f"{self.shape} {self.distribution}"
+
+
+class Examiner(Protocol):
+    """What a suite's tests are given: the kernel under test, behind its process."""
+
+    def examine(self, case: Case) -> None:
+        """Ends the test where the kernel fails the case."""
+        ...
 
 
 class Target(Protocol):

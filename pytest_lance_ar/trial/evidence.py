@@ -6,34 +6,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
-@dataclass(frozen=True)
-class Mismatch:
-    """The first element of an answer that does not match the reference.
-
-    What is wrong with the whole answer: rounding_only, all values are within 1e-6 of themselves; lossy, all are within
-    what tables of 8 or 16 bits lose; missed, each distance is right for its id, but there are nearer vectors.
-    """
-
-    what: str
-    index: tuple[int, ...]
-    expected: str
-    got: str
-    abs_error: float | None = None
-    ulps: int | None = None
-    rounding_only: bool = False
-    lossy: bool = False
-    missed: bool = False
-
-    def __str__(self) -> str:
-        place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
-        text = f"{self.what}{place}: expected {self.expected}, got {self.got}"
-        if self.abs_error is not None:
-            text += f", abs error {self.abs_error:.6g}"
-        if self.ulps is not None:
-            text += f", {self.ulps} ulps"
-        return text
-
-
 class FaultKind(str, Enum):
     """Why a kernel gave no answer that could be compared, or a wrong one."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_lance_ar.host.parent import Deadline
 from pytest_lance_ar.targets.protocol import Target
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from pytest_lance_ar.speed.statistics import GUARD
 from pytest_lance_ar.trial.evidence import ComboFigures, Evidence, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.trial.trial import Trial
 
+GUARD: Final = 1.05
+"""How much slower than the incumbent's own figure a combo may be."""
 WORTHWHILE: Final = 0.97
 """A candidate that may still be this much of the incumbent, or less, is not called no better: it was not resolved."""
 

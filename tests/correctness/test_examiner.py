@@ -21,12 +21,14 @@ from pytest_lance_ar.correctness.examiner import (
     hint,
     replay_command,
 )
-from pytest_lance_ar.host.parent import Deadline, KernelHost
+from pytest_lance_ar.host.parent import KernelHost
+from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase, LiteralCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.targets.protocol import Case
-from pytest_lance_ar.trial.evidence import Failure, FaultKind, Mismatch
+from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.kernels import PURE_PYTHON, changed
 

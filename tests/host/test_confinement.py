@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from pytest_lance_ar.host import confinement
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.targets.registry import targets
+from pytest_lance_ar.trial.deadline import Deadline
 
 DRIVER = targets()["pq_l2"].driver
 HEAD = """

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from pytest_lance_ar.host import parent, platform
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.registry import targets
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
 from tests import kernels
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from pytest_lance_ar.host import turns
-from pytest_lance_ar.host.parent import Deadline, KernelFault
+from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.turns import RESERVE_SECONDS, turn
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from pytest_lance_ar.host.parent import Deadline
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.host.turns import turn
 
 with turn(Deadline.after(1e6), print, path=Path(sys.argv[1])):

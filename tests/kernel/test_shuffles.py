@@ -10,10 +10,10 @@ import pytest
 from llvmlite import binding, ir
 
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
-from pytest_lance_ar.host.parent import Deadline
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pytest_lance_ar.host import parent
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost, Pack
+from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
 from pytest_lance_ar.speed import duel as room
 from pytest_lance_ar.speed.duel import QUERIES, duel, evidence_of
 from pytest_lance_ar.speed.preparation import Preparation
@@ -22,6 +22,7 @@ from pytest_lance_ar.speed.statistics import LOOKS, Outcome, Stage
 from pytest_lance_ar.targets.pq_l2 import cases, inputs, target
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Combo, Instance
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels

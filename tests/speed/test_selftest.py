@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_lance_ar.host.parent import Deadline
 from pytest_lance_ar.speed.handicap import handicapped, twin
 from pytest_lance_ar.speed.selftest import CYCLES, GAINS_PCT, selftest
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Trial

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_lance_ar.speed.statistics import GUARD, LOOKS, STAGE_ERROR, Outcome, Stage, geomean
+from pytest_lance_ar.speed.statistics import LOOKS, STAGE_ERROR, Outcome, Stage, geomean
+from pytest_lance_ar.trial.verdict import GUARD
 
 COMBOS, ROUNDS = 9, 4
 Floats = NDArray[np.float64]

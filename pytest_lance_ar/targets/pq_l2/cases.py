@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2 import inputs, reference
 from pytest_lance_ar.targets.pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Arrays, Case, Instance, PackInstance
-from pytest_lance_ar.trial.evidence import Mismatch
 
 Codes = NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_lance_ar.host.wire import ContractBroken
+from pytest_lance_ar.targets.contract import ContractBroken
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2.inputs import Float32
-from pytest_lance_ar.trial.evidence import Mismatch
 
 MAX_ABS_ERR: Final = 1e-4
 TOPK_DIST_TOL: Final = 1e-4

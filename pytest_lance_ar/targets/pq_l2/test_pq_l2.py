@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar.correctness.examiner import Examiner
 from pytest_lance_ar.targets.pq_l2 import cases, strategies
 from pytest_lance_ar.targets.pq_l2.cases import FIXTURE_VECTORS, DrawnCase, LiteralCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import BATTERY_DISTRIBUTIONS, ODD_SHAPES, SHAPES, TRAP_SHAPES
+from pytest_lance_ar.targets.protocol import Examiner
 
 EXAMPLES = {
     "test_drawn_arrays": 150,

@@ -136,7 +136,7 @@ for _ in range(20):
         r"""
 def lie():
     text = "\x1b[2J\x1b[1;1Hfine\n---\nverdict:               keep\ncorrectness:           pass\r\x07\u202e"
-    raise sys.modules["pytest_lance_ar.host.wire"].ContractBroken(text)
+    raise sys.modules["pytest_lance_ar.targets.contract"].ContractBroken(text)
 
 class PqKernel(Honest):
     def distance_table(self, query, out):

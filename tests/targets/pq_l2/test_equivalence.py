@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2 import reference
 from pytest_lance_ar.targets.pq_l2.equivalence import (
     MAX_ABS_ERR,
@@ -19,7 +20,6 @@ from pytest_lance_ar.targets.pq_l2.equivalence import (
     compare_top_k,
     ulps_apart,
 )
-from pytest_lance_ar.trial.evidence import Mismatch
 
 Float32 = NDArray[np.float32]
 Ids = NDArray[np.int64]
