@@ -142,7 +142,7 @@ def _open_session(config: pytest.Config) -> Controller:
             "the gate needs Linux or macOS: on Windows it cannot isolate and pin a kernel's process"
         )
     from pytest_lance_ar.gate import Gate
-    from pytest_lance_ar.store.state import StateError
+    from pytest_lance_ar.store.store import StoreError
     from pytest_lance_ar.trial.options import OptionError, Options
 
     values = {name: _value(config, name) for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}
@@ -157,7 +157,7 @@ def _open_session(config: pytest.Config) -> Controller:
         if selftest:
             options = replace(options, against=str(options.kernel), rebaseline=False)
         gate = Gate(options, here=here)
-    except (OptionError, StateError) as error:
+    except (OptionError, StoreError) as error:
         raise pytest.UsageError(str(error)) from error
     return SelftestSession(config, gate) if selftest else GateSession(config, gate)
 

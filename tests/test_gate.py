@@ -17,7 +17,8 @@ from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.ledger import HEADER
-from pytest_lance_ar.store.state import State, StateDirectory, StateError
+from pytest_lance_ar.store.state import State, StateDirectory
+from pytest_lance_ar.store.store import StoreError
 from pytest_lance_ar.trial.evidence import Examination, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options
@@ -139,14 +140,14 @@ def test_a_failure_leaves_the_incumbent_a_row_and_its_case_for_the_next_run(kept
     assert incumbent_of(kept) == FIRST
     assert verdicts(kept) == ["baseline", "incorrect"]
     with closing(gate_of(kept)) as gate:
-        assert gate.examples.load() == [WRONG.case]
+        assert gate.earlier_examples() == [WRONG.case]
 
 
 def test_a_failure_without_inputs_has_no_case_to_store_or_replay(kept: Path) -> None:
     broken = Failure(FaultKind.CONTRACT, "kernel/pq_l2.py defines no PqKernel")
     with closing(gate_of(kept)) as gate:
         report = conclude(gate, examinations=[replace(incorrect().examinations[0], failure=broken)])
-        assert gate.examples.load() == []
+        assert gate.earlier_examples() == []
     assert report.replay == ""
 
 
@@ -359,7 +360,7 @@ def damage(root: Path) -> None:
 
 def test_a_damaged_state_is_refused_and_the_way_out_named(kept: Path) -> None:
     damage(kept)
-    with pytest.raises(StateError, match=r"incumbent\.json is damaged .*--lance-ar-rebaseline"):
+    with pytest.raises(StoreError, match=r"incumbent\.json is damaged .*--lance-ar-rebaseline"):
         gate_of(kept)
 
 
@@ -376,7 +377,7 @@ def make_foreign(root: Path) -> None:
 @pytest.mark.parametrize("spoil", [damage, make_foreign])
 def test_a_gate_that_did_not_open_is_in_nobodys_way(kept: Path, spoil: Callable[[Path], None]) -> None:
     spoil(kept)
-    with pytest.raises(StateError):
+    with pytest.raises(StoreError):
         gate_of(kept)
     (kept / "results.tsv").unlink()
     assert trial(kept, rebaseline=True).verdict.name == "baseline"
@@ -384,19 +385,19 @@ def test_a_gate_that_did_not_open_is_in_nobodys_way(kept: Path, spoil: Callable[
 
 def test_a_foreign_ledger_is_found_before_anything_runs(root: Path) -> None:
     make_foreign(root)
-    with pytest.raises(StateError, match="move the file away"):
+    with pytest.raises(StoreError, match="move the file away"):
         gate_of(root)
     assert (root / "results.tsv").read_text() == "another\theader\n"
 
 
 def test_a_state_directory_that_cannot_be_made_is_found_before_anything_runs(root: Path) -> None:
-    with pytest.raises(StateError, match=r"cannot be written .*--lance-ar-state DIR"):
+    with pytest.raises(StoreError, match=r"cannot be written .*--lance-ar-state DIR"):
         gate_of(root, state="kernel/pq_l2.py/state")
 
 
 def test_a_directory_in_the_ledgers_place_is_found_before_anything_runs(root: Path) -> None:
     (root / "results.tsv").mkdir()
-    with pytest.raises(StateError, match=r"results\.tsv cannot be written"):
+    with pytest.raises(StoreError, match=r"results\.tsv cannot be written"):
         gate_of(root)
 
 
@@ -405,13 +406,13 @@ def test_an_incumbent_of_another_target_is_refused(kept: Path) -> None:
     assert state is not None
     other = replace(state, incumbent=replace(state.incumbent, target="pq_dot"))
     StateDirectory(kept / ".lance_ar").save(other)
-    with pytest.raises(StateError, match=r"pq_dot kernel .*--lance-ar-state DIR"):
+    with pytest.raises(StoreError, match=r"pq_dot kernel .*--lance-ar-state DIR"):
         gate_of(kept)
 
 
 def test_a_second_gate_on_the_same_state_is_refused_while_the_first_is_open(root: Path) -> None:
     with closing(gate_of(root)):
-        with pytest.raises(StateError, match="another gate is running"):
+        with pytest.raises(StoreError, match="another gate is running"):
             gate_of(root)
         gate_of(root, state="elsewhere").close()
     gate_of(root).close()

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.commands.audit import problem_of
 from pytest_lance_ar.store import ledger
 from pytest_lance_ar.store.state import StateDirectory
+from pytest_lance_ar.store.store import Store
 from tests import kernels
 from tests.test_plugin import MEASURE
 
@@ -152,7 +152,7 @@ def test_gates_killed_at_random_moments(project: Path) -> None:
         assert incumbent_of(directory) in (incumbent, kernel.read_text())
         # What the next run does first.
         assert finish(project, "--lance-ar-seed", "1", "--collect-only", ratio=1.0) == 5
-        assert problem_of(directory, path) == ""
+        assert Store(directory.path, path).problem() == ""
         assert not directory.journal.exists()
         if verdicts(project) == [*rows, "keep"]:
             assert incumbent_of(directory) == kernel.read_text()
@@ -164,7 +164,7 @@ def test_gates_killed_at_random_moments(project: Path) -> None:
         assert not list(temporary.glob("lance-ar-run-*"))
         if kill % 20 == 19:
             assert finish(project) in (0, 1)
-            assert problem_of(directory, path) == ""
+            assert Store(directory.path, path).problem() == ""
     assert stored + before == KILLS
     assert min(stored, before) > 0
     print(f"{KILLS} kills: {before} left the state before, {stored} the state after")

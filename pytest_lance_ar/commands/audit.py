@@ -18,8 +18,7 @@ from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.speed.duel import QUERIES, duel
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
-from pytest_lance_ar.store import journal, ledger
-from pytest_lance_ar.store.state import StateDirectory, StateError
+from pytest_lance_ar.store.store import KEPT, Row, Store, StoreError
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind, Interval, SpeedEvidence
@@ -30,12 +29,10 @@ from pytest_lance_ar.trial.verdict import ExitCode
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands
 
-KEPT: Final = ("baseline", "keep")
 REAL_SHARE: Final = 0.8
 """Of a claimed gain, as a logarithm, how much a replay must not exclude. The rest is what the luck of a process pair
 and another day on the same machine may take; a sum of false keeps, which is to be found, loses nearly all of it."""
 
-Row = tuple[int, dict[str, str]]
 Duel = Callable[[Kernel, Kernel, float], SpeedEvidence]
 
 
@@ -67,72 +64,43 @@ def run(options: argparse.Namespace) -> int:
     """Audit a state directory and its ledger, and print what was found."""
     try:
         here = Path.cwd()
-        directory = StateDirectory((here / options.state).resolve())
-        path = ledger_of(here, directory.path)
+        state = (here / options.state).resolve()
         if not (math.isfinite(options.budget) and options.budget > 0):
             raise ValueError("--budget must be a number above 0")
-        if not any(file.exists() for file in (directory.file, directory.head_file, directory.journal)):
-            raise ValueError(f"no trial was ever stored in {directory.path}; name a state directory with --state DIR")
-        directory.lock()
-    except (OSError, RuntimeError, ValueError, StateError) as error:
+        path = ledger_of(here, state)
+        store = Store(state, path)
+        store.open_to_audit()
+    except (OSError, RuntimeError, ValueError, StoreError) as error:
         print(f"audit: {error}", file=sys.stderr)
         return ExitCode.USAGE
-    with closing(_Unlocking(directory)):
-        return _audit(directory, path, options)
+    with closing(store):
+        return _audit(store, path, options)
 
 
-class _Unlocking:
-    def __init__(self, directory: StateDirectory) -> None:
-        self.close = directory.unlock
-
-
-def _audit(directory: StateDirectory, path: Path, options: argparse.Namespace) -> int:
+def _audit(store: Store, path: Path, options: argparse.Namespace) -> int:
     try:
-        if journal.recover(directory, path):
+        if store.recover():
             print("a run was cut short while it stored its outcome, which is complete now")
-        problem = problem_of(directory, path)
-        kept = _since_baseline(path)
-    except (OSError, StateError, ledger.LedgerError) as error:
+        problem = store.problem()
+        kept = _since_baseline(store)
+    except StoreError as error:
         problem, kept = str(error), []
     if problem:
         print(f"not verified: {path.name}: {problem}")
         return ExitCode.DISCARD
-    head = directory.load_head() or ledger.Head()
+    head = store.head()
     if head.forgotten:
         print(f"{path.name} was started anew; {head.forgotten} rows written before are not in it")
     print(f"verified: {head.rows} rows of {path}")
     if not options.replay:
         return ExitCode.KEPT
-    return replay(directory, kept, partial(_duel, Deadline.after(options.budget)))
+    return replay(store, kept, partial(_duel, Deadline.after(options.budget)))
 
 
-def problem_of(directory: StateDirectory, path: Path) -> str:
-    """The first thing that is wrong with a ledger, its kept kernels or the incumbent; "" when all is well.
-
-    Raises StateError, OSError.
-    """
-    head = directory.load_head()
-    if head is not None and head.rows and not path.exists():
-        return f"the file is gone; it had {head.rows} rows"
-    problem = ledger.verify(path, head)
-    if problem:
-        return str(problem)
-    kept = [(line, row) for line, row in ledger.rows(path) if row["verdict"] in KEPT]
-    for line, row in kept:
-        if directory.source_of(row["kernel_sha256"]) is None:
-            return f"line {line}: the kernel that was kept here is not in {directory.kept}, or is another one"
-    state = directory.load()
-    if state is None and kept:
-        return f"line {kept[-1][0]}: a kernel was kept here, and there is no incumbent"
-    if state is not None and kept and state.incumbent.kernel.sha256 != kept[-1][1]["kernel_sha256"]:
-        return f"line {kept[-1][0]}: the kernel that was kept last is not the incumbent"
-    return ""
-
-
-def _since_baseline(path: Path) -> list[Row]:
+def _since_baseline(store: Store) -> list[Row]:
     """The last baseline and what was kept after it."""
     since: list[Row] = []
-    for line, row in ledger.rows(path):
+    for line, row in store.rows():
         if row["verdict"] == "baseline":
             since = []
         if row["verdict"] in KEPT:
@@ -140,7 +108,7 @@ def _since_baseline(path: Path) -> list[Row]:
     return since
 
 
-def replay(directory: StateDirectory, kept: Sequence[Row], measure: Duel) -> int:
+def replay(store: Store, kept: Sequence[Row], measure: Duel) -> int:
     """Time the last baseline against the incumbent, and hold the outcome against what the ledger claims."""
     if len(kept) < 2:
         print("nothing to replay: no kernel was kept since the last baseline")
@@ -150,7 +118,7 @@ def replay(directory: StateDirectory, kept: Sequence[Row], measure: Duel) -> int
         print("not verified: a kept row claims no speed-up")
         return ExitCode.DISCARD
     (_, first), (_, last) = kept[0], kept[-1]
-    baseline, incumbent = (_kernel(directory, row) for row in (first, last))
+    baseline, incumbent = (_kernel(store, row) for row in (first, last))
     try:
         rtol = max(_rtol(row) for _, row in kept)
         speed = measure(incumbent, baseline, rtol)
@@ -192,9 +160,9 @@ def judge(claimed: Gain, measured: Gain) -> tuple[ExitCode, str]:
     return ExitCode.KEPT, "real: the replay confirms a gain, and does not exclude the one that is claimed"
 
 
-def _kernel(directory: StateDirectory, row: dict[str, str]) -> Kernel:
+def _kernel(store: Store, row: dict[str, str]) -> Kernel:
     sha256 = row["kernel_sha256"]
-    source = directory.source_of(sha256)
+    source = store.source_of(sha256)
     assert source is not None, "verified before"
     return Kernel(f"{row['verdict']} {sha256[:12]}", source)
 

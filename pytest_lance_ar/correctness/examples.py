@@ -5,6 +5,7 @@ A specification rebuilds its case whatever the strategies look like by then, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,18 @@ class Examples:
         """All specifications, shortest first: the smallest failure is the most telling."""
         specs = {value.decode(errors="replace") for value in self._database.fetch(self._key)}
         return sorted(specs, key=lambda spec: (len(spec), spec))
+
+    def known(self, parse: Callable[[str], object]) -> list[str]:
+        """Those that `parse` still understands; it raises ValueError for one of a grammar that is no more."""
+        known = []
+        for spec in self.load():
+            try:
+                parse(spec)
+            except ValueError:
+                self.forget(spec)
+            else:
+                known.append(spec)
+        return known
 
     def save(self, spec: str) -> None:
         known = self.load()

@@ -25,6 +25,7 @@ from pytest_lance_ar.files import (
 )
 from pytest_lance_ar.store.ledger import Head
 from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.trial import Incumbent
 
 STATE_VERSION: Final = 1
 HEAD_VERSION: Final = 1
@@ -36,18 +37,6 @@ _OWN_NAMES: Final = {"incumbent.json", "ledger.json", "journal.json", "examples"
 
 class StateError(Exception):
     """The stored state cannot be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Incumbent:
-    """The best kept kernel and when it became so. geomean_ns is for people; no decision reads it."""
-
-    kernel: Kernel
-    target: str
-    commit: str
-    timestamp: str
-    geomean_ns: float
-    seed: int
 
 
 @dataclass(frozen=True)

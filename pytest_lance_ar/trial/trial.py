@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
 
 from pytest_lance_ar.targets.protocol import Target
+from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
-from pytest_lance_ar.trial.options import Options
+from pytest_lance_ar.trial.options import OptionError, Options
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The best kept kernel and when it became so. geomean_ns is for people; no decision reads it."""
+
+    kernel: Kernel
+    target: str
+    commit: str
+    timestamp: str
+    geomean_ns: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -31,3 +48,72 @@ class Trial:
     @property
     def seed(self) -> int:
         return self.options.seed
+
+    @classmethod
+    def open(
+        cls, options: Options, kernels: Kernels, stored: Incumbent | None, *, deadline: Deadline, core: int | None
+    ) -> Trial:
+        """A trial of the candidate against the kernel named for this run, else against the stored incumbent.
+
+        Raises OptionError where the incumbent is of another target.
+        """
+        candidate, incumbent = kernels.candidate, kernels.against
+        origin = incumbent.name if incumbent else ""
+        target = target_of(candidate.source)
+        if stored is not None:
+            incumbent = stored.kernel
+            origin = f"incumbent {incumbent.sha256[:12]}, kept {stored.timestamp} at {stored.commit}"
+            if stored.target != target.name:
+                raise OptionError(
+                    f"the incumbent is a {stored.target} kernel and {candidate.name} a {target.name} one; keep each "
+                    "target's state apart with --lance-ar-state DIR"
+                )
+        return cls(
+            options=options,
+            target=target,
+            candidate=candidate,
+            incumbent=incumbent,
+            incumbent_origin=origin,
+            commit=git.describe_commit(options.kernel),
+            timestamp=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            deadline=deadline,
+            core=core,
+            incumbent_timestamp=stored.timestamp if stored else "",
+        )
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels that were typed: the candidate, and the incumbent for this run if one was named."""
+
+    candidate: Kernel
+    against: Kernel | None
+
+    @classmethod
+    def read(cls, options: Options, here: Path) -> Kernels:
+        """Raises OptionError."""
+        try:
+            candidate = Kernel.read(options.kernel, options.kernel_name)
+        except OSError as error:
+            raise OptionError(f"{options.kernel} cannot be read: {error.strerror}") from error
+        return cls(candidate, None if options.against is None else _against(options, options.against, here))
+
+
+def _against(options: Options, against: str, here: Path) -> Kernel:
+    try:
+        path = here / against
+        if path.is_file():
+            return Kernel.read(path, against)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+            raise OptionError(f"--lance-ar-against {against!r} cannot be read: {error.strerror}") from error
+    except ValueError:
+        pass  # no path, with a NUL character in it
+    source = git.source_at(options.kernel, against)
+    if source is None:
+        shallow = "; this clone is shallow, so fetch it first" if git.is_shallow(options.kernel) else ""
+        raise OptionError(
+            f"--lance-ar-against {against!r} is neither a kernel file nor a git commit, branch or tag that has "
+            f"{options.kernel_name}{shallow}"
+        )
+    return Kernel(f"{against}:{options.kernel_name}", source)

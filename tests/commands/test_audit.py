@@ -20,9 +20,11 @@ from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.ledger import Head
-from pytest_lance_ar.store.state import Incumbent, State, StateDirectory
+from pytest_lance_ar.store.state import State, StateDirectory
+from pytest_lance_ar.store.store import KEPT
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.trial import Incumbent
 from pytest_lance_ar.trial.verdict import ExitCode
 from tests import kernels
 from tests.builders import WRONG, speed_of
@@ -53,7 +55,7 @@ def store(root: Path, verdict: str, name: str, speedup: float | None = None, sou
     row = {"verdict": verdict, "kernel_sha256": candidate.sha256, "description": name}
     if speedup:
         row |= {"speedup": f"{speedup}", "speedup_lo": f"{speedup * 0.99}", "speedup_hi": f"{speedup * 1.01}"}
-    state = State(Incumbent(candidate, "pq_l2", "-", "now", 1.0, 7), {}) if verdict in audit.KEPT else None
+    state = State(Incumbent(candidate, "pq_l2", "-", "now", 1.0, 7), {}) if verdict in KEPT else None
     outcome = Outcome(*ledger.compose(path, row, directory.load_head()), state)
     outcome.write(directory)
     outcome.apply(directory, path)

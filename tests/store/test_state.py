@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from pytest_lance_ar.files import write_record
 from pytest_lance_ar.store.ledger import Head
-from pytest_lance_ar.store.state import Incumbent, State, StateDirectory, StateError
+from pytest_lance_ar.store.state import State, StateDirectory, StateError
 from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.trial import Incumbent
 
 OLD = State(
     Incumbent(

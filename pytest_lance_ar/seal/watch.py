@@ -1,0 +1,29 @@
+"""Watches over the sealed files of a project, from the start of a run to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_lance_ar.seal.compiled import CompiledFiles
+from pytest_lance_ar.seal.fingerprints import changed, contradicted, fingerprint
+
+
+class Watch:
+    """`seal`: the fingerprints at the start of the run. `unsealed`: the kernel, should it lie among the tests."""
+
+    def __init__(self, root: Path, *, unsealed: Path) -> None:
+        self._root = root
+        self._unsealed = frozenset({unsealed.resolve()})
+        self._compiled = CompiledFiles()
+        self.seal = fingerprint(root, unsealed=self._unsealed)
+
+    def since(self, sealed: Mapping[str, str] | None) -> tuple[str, ...]:
+        """What was changed before this run began: since the baseline, or behind the sources' back."""
+        changes = changed(sealed, self.seal) if sealed is not None else ()
+        return (*changes, *contradicted(self._root, self._compiled))
+
+    def meanwhile(self) -> tuple[str, ...]:
+        """What was changed since this run began."""
+        now = fingerprint(self._root, unsealed=self._unsealed)
+        return (*changed(self.seal, now), *contradicted(self._root, self._compiled))

@@ -1,0 +1,203 @@
+"""The door to what is remembered between trials: the incumbent, the ledger, kept sources, falsifying examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pytest_lance_ar.correctness.examples import Examples
+from pytest_lance_ar.store import journal, ledger
+from pytest_lance_ar.store.journal import Outcome
+from pytest_lance_ar.store.ledger import Head, LedgerError
+from pytest_lance_ar.store.state import State, StateDirectory, StateError
+from pytest_lance_ar.trial.options import Options
+from pytest_lance_ar.trial.trial import Incumbent
+
+KEPT: Final = ("baseline", "keep")
+Row = tuple[int, dict[str, str]]
+"""A row of the ledger, with the number of its line."""
+
+
+class StoreError(Exception):
+    """What is remembered cannot be used, or nothing more remembered; the message says why and what to do."""
+
+
+class Store:
+    """A state directory and its ledger. `notices`: what a person should know, a sentence each."""
+
+    def __init__(self, path: Path, ledger_path: Path) -> None:
+        self.notices: list[str] = []
+        self._directory = StateDirectory(path)
+        self._ledger = ledger_path
+        self._state: State | None = None
+
+    @classmethod
+    def of(cls, options: Options) -> Store:
+        return cls(options.state, options.ledger)
+
+    def open(self) -> None:
+        """Have it all for this process alone, and find out now, not after the measurement, whether it can be stored.
+
+        What a killed run left half stored is completed. Raises StoreError.
+        """
+        path, directory = self._ledger, self._directory
+        try:
+            if not directory.path.exists() and path.exists():
+                ledger.check(path)
+            directory.prepare()
+            directory.lock()
+            directory.check()
+            recovered = journal.recover(directory, path)
+            ledger.check(path)
+            problem = self._ledgers_problem()
+        except OSError as error:
+            raise StoreError(
+                f"{error.filename or directory.path} cannot be written ({error.strerror}); name a writable "
+                "directory with --lance-ar-state DIR"
+            ) from error
+        except (LedgerError, StateError) as error:
+            raise StoreError(str(error)) from error
+        if recovered is not None:
+            self.notices.append("an earlier run was cut short while it stored its outcome, which is complete now")
+        if problem:
+            self.notices.append(f"{path.name} does not verify, {problem}; python -m pytest_lance_ar audit says more")
+
+    def open_to_audit(self) -> None:
+        """Have it all for this process alone; nothing needs to be writable. Raises StoreError."""
+        directory = self._directory
+        if not any(file.exists() for file in (directory.file, directory.head_file, directory.journal)):
+            raise StoreError(f"no trial was ever stored in {directory.path}; name a state directory with --state DIR")
+        try:
+            directory.lock()
+        except (OSError, StateError) as error:
+            raise StoreError(str(error)) from error
+
+    def close(self) -> None:
+        self._directory.unlock()
+
+    @property
+    def incumbent(self) -> Incumbent | None:
+        """The best kept kernel; None where there is none. Raises StoreError."""
+        state = self._load()
+        return state.incumbent if state else None
+
+    @property
+    def seal(self) -> dict[str, str] | None:
+        """The fingerprints taken at the last baseline. Raises StoreError."""
+        state = self._load()
+        return state.seal if state else None
+
+    def examples(self, target: str) -> Examples:
+        """The falsifying examples of a target."""
+        return Examples(self._directory.examples, target)
+
+    def remember_example(self, target: str, spec: str, *, make_room: bool) -> None:
+        """Store a falsifying example, if it can be; where there is no directory yet, only if room is to be made."""
+        with suppress(OSError):
+            if make_room:
+                self._directory.prepare()
+            if self._directory.path.is_dir():
+                self.examples(target).save(spec)
+
+    def record(
+        self,
+        row: Mapping[str, str],
+        *,
+        kept: Incumbent | None,
+        seal: Mapping[str, str],
+        publish: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Store an outcome, all of it or nothing. The journal is what decides; see there.
+
+        kept: the new incumbent, if the trial kept its candidate; `seal` goes with it. publish: what has to happen
+        between the outcome's being sure and its being everywhere. Raises StoreError, and what `publish` raises.
+        """
+        state = State(kept, dict(seal)) if kept else None
+        try:
+            ledger.check(self._ledger)
+            outcome = Outcome(*ledger.compose(self._ledger, row, self._head()), state)
+            outcome.write(self._directory)
+            try:
+                publish()
+                outcome.apply(self._directory, self._ledger)
+            except (OSError, LedgerError):
+                if outcome.withdraw(self._directory, self._ledger):
+                    raise
+            except BaseException:
+                journal.withdraw_quietly(outcome, self._directory, self._ledger)
+                raise
+        except (OSError, LedgerError, StateError) as error:
+            raise StoreError(str(error)) from error
+
+    def recover(self) -> bool:
+        """Complete what a killed run left half stored; whether there was something. Raises StoreError."""
+        try:
+            return journal.recover(self._directory, self._ledger) is not None
+        except (OSError, StateError, LedgerError) as error:
+            raise StoreError(str(error)) from error
+
+    def problem(self) -> str:
+        """The first thing that is wrong with the ledger, its kept kernels or the incumbent; "" when all is well."""
+        try:
+            return self._problem()
+        except (OSError, StateError, LedgerError) as error:
+            return str(error)
+
+    def head(self) -> Head:
+        """What is remembered of the ledger. Raises StoreError."""
+        try:
+            return self._directory.load_head() or Head()
+        except StateError as error:
+            raise StoreError(str(error)) from error
+
+    def rows(self) -> Iterator[Row]:
+        """Every whole row of the ledger. Raises StoreError."""
+        try:
+            yield from ledger.rows(self._ledger)
+        except OSError as error:
+            raise StoreError(str(error)) from error
+
+    def source_of(self, sha256: str) -> bytes | None:
+        """The source of a kept kernel; None where it is not there, or not the one of this hash."""
+        return self._directory.source_of(sha256)
+
+    def _load(self) -> State | None:
+        if self._state is None:
+            try:
+                self._state = self._directory.load()
+            except StateError as error:
+                raise StoreError(str(error)) from error
+        return self._state
+
+    def _problem(self) -> str:
+        directory, path = self._directory, self._ledger
+        head = directory.load_head()
+        if head is not None and head.rows and not path.exists():
+            return f"the file is gone; it had {head.rows} rows"
+        problem = ledger.verify(path, head)
+        if problem:
+            return str(problem)
+        kept = [(line, row) for line, row in ledger.rows(path) if row["verdict"] in KEPT]
+        for line, row in kept:
+            if directory.source_of(row["kernel_sha256"]) is None:
+                return f"line {line}: the kernel that was kept here is not in {directory.kept}, or is another one"
+        state = directory.load()
+        if state is None and kept:
+            return f"line {kept[-1][0]}: a kernel was kept here, and there is no incumbent"
+        if state is not None and kept and state.incumbent.kernel.sha256 != kept[-1][1]["kernel_sha256"]:
+            return f"line {kept[-1][0]}: the kernel that was kept last is not the incumbent"
+        return ""
+
+    def _ledgers_problem(self) -> str:
+        try:
+            return str(ledger.verify(self._ledger, self._directory.load_head()) or "")
+        except StateError as error:
+            return str(error)
+
+    def _head(self) -> Head | None:
+        try:
+            return self._directory.load_head()
+        except StateError:
+            return None  # said in the notices; the chain starts anew
