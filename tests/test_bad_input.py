@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from pytest_lance_ar import gate as gate_module
 from pytest_lance_ar.gate import Gate
-from pytest_lance_ar.plugin import COMMAND_LINE_ONLY, INI_TWINS
+from pytest_lance_ar.plugin.options import COMMAND_LINE_ONLY, INI_TWINS
 from pytest_lance_ar.store.state import StateError
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options
 from tests import kernels
-from tests.test_plugin import MEASURE
+from tests.plugin.test_plugin import MEASURE
 
 NAMES = (*INI_TWINS, *COMMAND_LINE_ONLY)
 LITTLE = "class PqKernel: ...\n"

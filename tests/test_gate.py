@@ -406,7 +406,7 @@ def test_an_incumbent_of_another_target_is_refused(kept: Path) -> None:
     assert state is not None
     other = replace(state, incumbent=replace(state.incumbent, target="pq_dot"))
     StateDirectory(kept / ".lance_ar").save(other)
-    with pytest.raises(StoreError, match=r"pq_dot kernel .*--lance-ar-state DIR"):
+    with pytest.raises(OptionError, match=r"pq_dot kernel .*--lance-ar-state DIR"):
         gate_of(kept)
 
 

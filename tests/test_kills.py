@@ -17,7 +17,7 @@ from pytest_lance_ar.store import ledger
 from pytest_lance_ar.store.state import StateDirectory
 from pytest_lance_ar.store.store import Store
 from tests import kernels
-from tests.test_plugin import MEASURE
+from tests.plugin.test_plugin import MEASURE
 
 KILLS = int(os.environ.get("LANCE_AR_KILLS", "20"))
 """How many gates are killed; each costs two runs of the gate."""

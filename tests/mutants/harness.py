@@ -27,7 +27,7 @@ WORKERS: Final = 2
 PRELOADED: Final = [
     "pytest",
     "pytest_lance_ar.gate",
-    "pytest_lance_ar.suite",
+    "pytest_lance_ar.plugin.suite",
     "pytest_lance_ar.targets.pq_l2.test_pq_l2",
     "pytest_lance_ar.targets.pq_l2.quantizer",
 ]

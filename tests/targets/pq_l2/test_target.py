@@ -29,7 +29,16 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     empty = tmp_path_factory.mktemp("project")
     config = empty / "pytest.ini"
     config.write_text("[pytest]\n")
-    options = ["--collect-only", "-q", "-p", "pytest_lance_ar.suite", "-p", "no:cacheprovider", "-c", str(config)]
+    options = [
+        "--collect-only",
+        "-q",
+        "-p",
+        "pytest_lance_ar.plugin.suite",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(config),
+    ]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(TARGET.suite)],
         cwd=empty,

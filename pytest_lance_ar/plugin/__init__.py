@@ -1,0 +1,48 @@
+"""pytest's hooks, and nothing but: each hands over. Nothing heavy is imported without `--lance-ar`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_lance_ar.plugin import exit_status, hookspecs, options
+
+if TYPE_CHECKING:
+    from pytest_lance_ar.trial.evidence import Evidence
+    from pytest_lance_ar.trial.trial import Trial
+    from pytest_lance_ar.trial.verdict import Verdict
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_to(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("lance_ar"):
+        options.refuse_windows()
+        from pytest_lance_ar.plugin.opening import open_session
+
+        open_session(config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    return exit_status.last_word(config, (yield))
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_cmdline_main")
+def pytest_cmdline_main_in_the_right_root(config: pytest.Config) -> int | None:
+    return exit_status.of_a_new_start(config)
+
+
+def pytest_lance_ar_decide(trial: Trial, evidence: Evidence) -> Verdict:
+    from pytest_lance_ar.trial.verdict import decide
+
+    return decide(trial, evidence)
