@@ -143,7 +143,15 @@ def test_a_file_that_cannot_be_read_has_a_fingerprint_of_its_own(root: Path, mon
 
 
 @pytest.mark.parametrize(
-    "name", ["verdict.py", "seal.py", "plugin.py", "targets/pq_l2/test_pq_l2.py", "speed/duel.py", "py.typed"]
+    "name",
+    [
+        "trial/verdict.py",
+        "seal/watch.py",
+        "plugin/__init__.py",
+        "targets/pq_l2/test_pq_l2.py",
+        "speed/duel.py",
+        "py.typed",
+    ],
 )
 def test_the_package_is_sealed(tmp_path: Path, name: str) -> None:
     digest = hashlib.sha256((PACKAGE / name).read_bytes()).hexdigest()
@@ -155,5 +163,5 @@ def test_a_change_in_the_package_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     shutil.copytree(PACKAGE, package)
     monkeypatch.setattr(seal, "PACKAGE", package)
     before = fingerprint(tmp_path)
-    (package / "verdict.py").write_text("GUARD = 100\n")
+    (package / "trial" / "verdict.py").write_text("GUARD = 100\n")
     assert changed(before, fingerprint(tmp_path)) == ("pytest_lance_ar/trial/verdict.py",)
