@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_lance_ar.evidence import FaultKind
 from pytest_lance_ar.host import fences
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.registry import targets
+from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import FaultKind
 from tests.kernels import PURE_PYTHON, changed, with_table
 
 pytestmark = pytest.mark.skipif(not fences.offered(), reason="this platform has no inaccessible memory")
