@@ -312,7 +312,7 @@ def test_pytest_says_it_and_nothing_is_written(real: Path, arguments: list[str])
 @pytest.mark.slow
 @settings(max_examples=40)
 @given(
-    name=st.sampled_from(["kernel", "seed", "budget", "state", "rtol", "phase", "json", "against"]),
+    name=st.sampled_from(["kernel", "seed", "budget", "state", "rtol", "min-gain", "phase", "json", "against"]),
     value=st.text(string.printable, min_size=1, max_size=12).map(lambda text: f"no/such/{text}".replace("\0", "")),
     ini=st.booleans(),
 )

@@ -189,7 +189,8 @@ def _duel(deadline: Deadline, candidate: Kernel, incumbent: Kernel, rtol: float)
     try:
         preparation.wait()
         with turn(deadline, _print):
-            return duel(preparation, core=core, deadline=deadline, rtol=rtol, progress=_print)
+            # The claim may be of any size: no gain is too small to be looked for.
+            return duel(preparation, core=core, deadline=deadline, rtol=rtol, min_gain_pct=0.0, progress=_print)
     finally:
         preparation.close()
 

@@ -15,6 +15,7 @@ INI_TWINS = {
     "budget": ("SECONDS", "what a trial may take, all included (default: 600)"),
     "state": ("DIR", "where the incumbent is stored (default: .lance_ar); another directory holds results.tsv as well"),
     "rtol": ("R", "accept errors within R x |reference| as well; at most 1e-6 (default: 0)"),
+    "min-gain": ("PCT", "the smallest gain worth finding; timing ends when it has become unlikely (default: 1)"),
 }
 """Options that have a twin in the ini file: a relative path there is relative to the project's root."""
 COMMAND_LINE_ONLY = {
@@ -27,7 +28,7 @@ FLAGS = {
     "rebaseline": "a correct kernel becomes the incumbent, and the sealed files are sealed anew",
     "selftest": "what this host resolves: the kernel against itself, equal and made 1 to 3%% slower (exit status 5)",
 }
-HELP_ORDER = ("kernel", "note", "against", "json", "phase", "seed", "budget", "state", "rtol")
+HELP_ORDER = ("kernel", "note", "against", "json", "phase", "seed", "budget", "state", "min-gain", "rtol")
 
 
 def add_to(parser: pytest.Parser) -> None:
@@ -43,11 +44,11 @@ def add_to(parser: pytest.Parser) -> None:
     options = {**INI_TWINS, **COMMAND_LINE_ONLY}
     for name in HELP_ORDER:
         metavar, text = options[name]
-        group.addoption(f"--lance-ar-{name}", dest=f"lance_ar_{name}", metavar=metavar, default=None, help=text)
+        group.addoption(f"--lance-ar-{name}", dest=_key(name), metavar=metavar, default=None, help=text)
     for name, text in FLAGS.items():
         group.addoption(f"--lance-ar-{name}", action="store_true", dest=f"lance_ar_{name}", help=text)
     for name, (_, text) in INI_TWINS.items():
-        parser.addini(f"lance_ar_{name}", help=f"--lance-ar-{name}: {text}", default="")
+        parser.addini(_key(name), help=f"--lance-ar-{name}: {text}", default="")
 
 
 def refuse_windows() -> None:
@@ -76,8 +77,13 @@ def joined(arguments: Iterable[str | os.PathLike[str]], here: Path) -> list[str]
 
 
 def _value(config: pytest.Config, name: str) -> str | None:
-    given: str | None = config.getoption(f"lance_ar_{name}")
+    given: str | None = config.getoption(_key(name))
     if given is not None or name not in INI_TWINS:
         return given
-    value = str(config.getini(f"lance_ar_{name}"))
+    value = str(config.getini(_key(name)))
     return str(config.rootpath / value) if value and name in ("kernel", "state") else value
+
+
+def _key(name: str) -> str:
+    """An option's name as pytest stores it, and as the ini file has it."""
+    return f"lance_ar_{name.replace('-', '_')}"

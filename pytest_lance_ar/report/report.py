@@ -71,6 +71,8 @@ class Report:
             "incumbent_geomean_ns_per_query": None,
             "speedup_vs_incumbent": None,
             "speedup_interval": None,
+            "min_gain_pct": trial.options.min_gain,
+            "largest_gain_pct": None,
             "noise_floor_pct": None,
             "pack_seconds": None,
             "peak_mem_mb": None,
@@ -115,6 +117,7 @@ class Report:
                 incumbent_geomean_ns_per_query=speed.incumbent_geomean_ns,
                 speedup_vs_incumbent=1 / speed.ratio,
                 speedup_interval=[1 / speed.ratio_interval.high, 1 / speed.ratio_interval.low],
+                largest_gain_pct=None if speed.largest_gain is None else 100 * speed.largest_gain,
             )
         return report
 

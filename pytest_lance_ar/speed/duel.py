@@ -26,10 +26,11 @@ from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
 from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side, time_round
-from pytest_lance_ar.speed.statistics import LOOKS, Outcome, Stage, geomean
+from pytest_lance_ar.speed.statistics import FUTILITY_LOOKS, LOOKS, Outcome, Stage, geomean
 from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance, Target
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import ComboFigures, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.options import DEFAULT_MIN_GAIN
 
 MIN_ROUNDS: Final = 4
 MAX_ROUNDS: Final = 12
@@ -79,12 +80,14 @@ def duel(
     core: int | None,
     deadline: Deadline,
     rtol: float = 0.0,
+    min_gain_pct: float = DEFAULT_MIN_GAIN,
     only_figures: bool = False,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> SpeedEvidence:
     """Measure candidate / incumbent over all combos of a target: one stage, and a second one to confirm a gain.
 
-    only_figures: there is no incumbent; take the candidate's figures beside its twin.
+    min_gain_pct: the smallest gain worth finding. only_figures: there is no incumbent; take the candidate's figures
+    beside its twin.
     Raises KernelFault when the candidate fails, IncumbentFailed when the incumbent does.
     """
     begun = time.perf_counter()
@@ -99,14 +102,16 @@ def duel(
         with pinned(core), no_garbage_collection():
             return _fight(bout, pair, twin, combos, transport_ns, deadline, only_figures, rng, _named(progress, name))
 
-    first = Bout(preparation.workloads, preparation.seed)
+    first = Bout(preparation.workloads, preparation.seed, Stage(min_gain_pct / 100))
     bouts = [first]
     outcome = fight("timing", first, (candidate, incumbent), rng.choice((second_candidate, second_incumbent)))
     if outcome is Outcome.BETTER and not only_figures:
         progress("a gain; confirming it on other processes and other data")
         seed = fresh_seed()
-        bouts.append(Bout(preparation.fresh_workloads(seed), seed))
-        fight("confirming", bouts[1], (second_candidate, second_incumbent), rng.choice((candidate, incumbent)))
+        bouts.append(Bout(preparation.fresh_workloads(seed), seed, Stage(min_gain_pct / 100)))
+        outcome = fight(
+            "confirming", bouts[1], (second_candidate, second_incumbent), rng.choice((candidate, incumbent))
+        )
     peak_mem_mb = max(candidate.host.peak_mem_mb(), second_candidate.host.peak_mem_mb())
     progress("checking the timed answers", True)
     for bout in bouts:
@@ -114,6 +119,7 @@ def duel(
     return evidence_of(
         [bout.stage for bout in bouts],
         preparation.target,
+        gave_up=outcome is Outcome.FUTILE and not only_figures,
         timed_queries=sum(answer.checked for bout in bouts for answer in bout.answers),
         transport_ns=transport_ns,
         pack_seconds=min(bout.pack_seconds for bout in bouts),
@@ -175,17 +181,17 @@ def _fight(
         )
         epoch_seconds, epoch_begun = time.perf_counter() - epoch_begun, time.perf_counter()
         epochs = bout.stage.epochs
-        more = min((look for look in LOOKS if look > epochs), default=epochs) - epochs
+        more = min((look for look in LOOKS if look > epochs), default=epochs) - epochs  # the next that may end it
         wait = f"next look in about {more * epoch_seconds:.0f} s"
-        if epochs not in LOOKS:
+        if epochs not in LOOKS and epochs not in FUTILITY_LOOKS:
             progress(f"epoch {epochs}, {wait}", True)
             continue
         out_of_queries = more == 0 or min(dealer.left for dealer in queries) < _queries(more, rounds)
         out_of_time = time.perf_counter() - begun > STAGE_SECONDS or deadline.remaining() < 2 * more * epoch_seconds
-        outcome = bout.stage.outcome(last=out_of_time or out_of_queries)
+        outcome = bout.stage.outcome(last=epochs in LOOKS and (out_of_time or out_of_queries))
         if epochs >= BASELINE_EPOCHS if only_figures else outcome is not Outcome.OPEN:
             return outcome
-        interval = bout.stage.interval
+        interval = bout.stage.pooled_interval
         progress(f"epoch {epochs}, ratio [{interval.low:.4f}, {interval.high:.4f}], {wait}", True)
 
 
@@ -193,6 +199,7 @@ def evidence_of(
     stages: Sequence[Stage],
     target: Target,
     *,
+    gave_up: bool = False,
     timed_queries: int,
     transport_ns: float,
     pack_seconds: float,
@@ -201,7 +208,7 @@ def evidence_of(
     walls: tuple[str, ...],
     seconds: float,
 ) -> SpeedEvidence:
-    """The figures of the last stage: the one that decides."""
+    """The figures of the last stage: the one that decides. gave_up: it found that no gain is left worth finding."""
     stage = stages[-1]
     figures = tuple(
         # The incumbent's figure is what the pairing says of it, so that figures and ratios agree.
@@ -216,8 +223,9 @@ def evidence_of(
         geomean_interval=stage.geomean_interval,
         incumbent_geomean_ns=geomean([combo.incumbent_ns for combo in figures]),
         ratio=stage.ratio,
-        ratio_interval=stage.interval,
+        ratio_interval=stage.pooled_interval if gave_up else stage.interval,
         confirmed=len(stages) > 1,
+        largest_gain=stage.largest_gain if gave_up else None,
         noise_floor_pct=100 * math.expm1(stage.noise_floor),
         rounds=sum(len(epoch) for stage in stages for epoch in stage.candidate),
         timed_queries=timed_queries,

@@ -42,6 +42,7 @@ class Measurement:
                 core=trial.core,
                 deadline=trial.deadline,
                 rtol=trial.options.rtol,
+                min_gain_pct=trial.options.min_gain,
                 only_figures=trial.incumbent is None,
                 progress=progress,
             )

@@ -119,6 +119,6 @@ def _measure(progress: Progress, trial: Trial) -> SpeedEvidence:
     try:
         preparation.wait()
         with turn(trial.deadline, progress):
-            return duel(preparation, core=trial.core, deadline=trial.deadline)
+            return duel(preparation, core=trial.core, deadline=trial.deadline, min_gain_pct=trial.options.min_gain)
     finally:
         preparation.close()

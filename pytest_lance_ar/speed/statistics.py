@@ -20,12 +20,23 @@ Stopping. A stage looks at its interval after 3, 6, 9, 12, 18, 27 and 40 epochs 
 of 5%, two-sided, is divided evenly among the looks (Bonferroni), so the interval is valid whenever a stage stops. A
 stage thus calls an equal kernel better in about 2.5% of cases.
 
+Futility. A stage also gives up when a gain worth finding (1% unless the user says otherwise) has become unlikely: after
+2, 3, 4, 6, 9, 12, 18, 27 or 40 epochs, when a one-sided bound excludes it. The error is 10% over all these looks: of
+kernels with a true gain of just that size at most one stage in ten is given up, and of larger gains next to none. Each
+look has the same nominal error, the one at which a Brownian motion crosses at any of them in 10% of cases (Pocock);
+FUTILITY_TAIL is that error, and a test computes it again. Such a bound can only cost a gain, never keep a kernel, so it
+may lean on more of the model: the combos' lucks of an epoch are independent, so each combo's spread over the epochs
+tells of them, (epochs - 1) x combos degrees of freedom instead of epochs - 1. Of this standard error and the one of
+the epochs themselves the larger one is taken: what the combos of an epoch share is not overlooked. What is better is
+looked for first, at the looks above, and on the epochs alone.
+
 Confirmation. What is better in one stage is measured again in a second: other processes, other data, same rules. Only
 the second stage's figures are reported and decide, so that they are free of the first one's selection; an equal
 kernel passes both in about 1 of 1,000 cases under the model.
 
 Sources: duet benchmarking (Bulej et al., ICPE 2020) for interleaving; Kalibera & Jones, "Rigorous benchmarking in
-reasonable time" (ISMM 2013) for levels of variance; Armitage, McPherson & Rowe (1969) for what repeated looks cost.
+reasonable time" (ISMM 2013) for levels of variance; Armitage, McPherson & Rowe (1969) for what repeated looks cost;
+Pocock, "Group sequential methods" (Biometrika 1977) for one nominal error at all looks.
 """
 
 from __future__ import annotations
@@ -33,38 +44,31 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.trial.evidence import Interval
+from pytest_lance_ar.trial.options import DEFAULT_MIN_GAIN
 from pytest_lance_ar.trial.verdict import GUARD
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Look:
-    """Critical values of Student's t with (epochs - 1) degrees of freedom.
-
-    decision: two-sided error 5% / 7 looks. figure: two-sided error 10%, for the figures printed.
-    """
-
-    decision: float
-    figure: float
-
-
-LOOKS: Final = {
-    3: Look(11.7687, 2.9200),
-    6: Look(4.3818, 2.0150),
-    9: Look(3.5844, 1.8595),
-    12: Look(3.2949, 1.7959),
-    18: Look(3.0563, 1.7396),
-    27: Look(2.9199, 1.7056),
-    40: Look(2.8394, 1.6849),
-}
+LOOKS: Final = (3, 6, 9, 12, 18, 27, 40)
+"""Epochs after which a stage may be called better."""
+FUTILITY_LOOKS: Final = (2, 3, 4, 6, 9, 12, 18, 27, 40)
+"""Epochs after which it may give up."""
 STAGE_ERROR: Final = 0.05
+"""Two-sided, of calling a kernel better or worse, over all looks."""
+FUTILITY_TAIL: Final = 0.0225
+"""What this leaves to each look."""
+FIGURE_TAIL: Final = 0.0046
+"""The same for 2.5%: the interval that is printed where a stage gives up errs on each side in at most so many cases."""
+FUTILITY_Z: Final = 1.645
+"""One-sided 5%, for the luck of the processes."""
 PROCESS_SD: Final = 0.0025
 """Spread of log(candidate / incumbent) of one and the same kernel over pairs of processes."""
 PROCESS_Z: Final = 1.96
@@ -76,6 +80,7 @@ class Outcome(Enum):
 
     BETTER = "better"
     NOT_BETTER = "not better"
+    FUTILE = "a gain worth finding has become unlikely"
     OPEN = "open"
 
 
@@ -84,22 +89,37 @@ def geomean(values: list[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
+@cache
+def students_t(freedom: int, tail: float) -> float:
+    """What Student's t exceeds with a probability of `tail`. With t = sqrt(freedom) tan(a), a's density is a power."""
+    angle = np.linspace(0.0, math.pi / 2, 20_001)
+    density = np.cos(angle) ** (freedom - 1)
+    mass = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    return math.sqrt(freedom) * math.tan(np.interp((1 - 2 * tail) * mass[-1], mass, angle))
+
+
 @dataclass
 class Stage:
     """Epochs of one pair of processes, as they come in.
 
-    candidate, incumbent: mean log nanoseconds of blocks, an array (rounds, combos, 2) an epoch; control: log ratios of
-    a kernel's twin to the kernel itself, of the same shape.
+    min_gain: the smallest gain worth finding, as a share: 0.01 is 1%.
+    candidate, incumbent: mean log nanoseconds of blocks, an array (rounds, combos, 2) an epoch; differences: log ratio
+    of every combo, an array (combos,) an epoch; control: log ratio of a kernel's twin to the kernel itself.
     """
 
+    min_gain: float = DEFAULT_MIN_GAIN / 100
     candidate: list[Floats] = field(default_factory=list)
     incumbent: list[Floats] = field(default_factory=list)
-    control: list[Floats] = field(default_factory=list)
+    differences: list[Floats] = field(default_factory=list)
+    control: list[float] = field(default_factory=list)
 
     def add(self, candidate: Floats, incumbent: Floats, control: Floats) -> None:
+        """An epoch. control: log ratios of the twin to its original, (rounds, combos, 2)."""
         self.candidate.append(candidate)
         self.incumbent.append(incumbent)
-        self.control.append(control)
+        self.differences.append(_medians(candidate - incumbent))
+        # The same code on both sides: the combos differ by luck alone, so one median is over all of them.
+        self.control.append(float(np.median(control)))
 
     @property
     def epochs(self) -> int:
@@ -108,7 +128,7 @@ class Stage:
     @property
     def combo_estimates(self) -> Floats:
         """Log ratio of every combo in every epoch: (epochs, combos)."""
-        return np.array([_medians(c - i) for c, i in zip(self.candidate, self.incumbent, strict=True)])
+        return np.array(self.differences)
 
     @property
     def estimates(self) -> Floats:
@@ -122,10 +142,18 @@ class Stage:
 
     @property
     def interval(self) -> Interval:
-        """Of the ratio. Defined at a look, valid at every one."""
-        centre = float(self.estimates.mean())
-        half = math.hypot(self._sampling_error, self._process_error)
-        return Interval(math.exp(centre - half), math.exp(centre + half))
+        """Of the ratio, from the epochs alone, valid at every look."""
+        return self._around(math.hypot(self._sampling_error, self._process_error))
+
+    @property
+    def pooled_interval(self) -> Interval:
+        """Of the ratio, with the combos' spread pooled, valid whenever the stage gives up."""
+        return self._around(self._pooled_error(FIGURE_TAIL, PROCESS_Z))
+
+    @property
+    def largest_gain(self) -> float:
+        """What the gain is at the most, at the error of futility: a share, negative where the kernel is slower."""
+        return 1 / self._around(self._pooled_error(FUTILITY_TAIL, FUTILITY_Z)).low - 1
 
     @property
     def combo_ratios(self) -> Floats:
@@ -141,7 +169,7 @@ class Stage:
     def geomean_interval(self) -> Interval:
         """90% interval of the geomean of the candidate's nanoseconds."""
         logs = np.array([_medians(epoch).mean() for epoch in self.candidate])
-        half = LOOKS[self.epochs].figure * _standard_error(logs)
+        half = self._figure_t * _standard_error(logs)
         return Interval(math.exp(logs.mean() - half), math.exp(logs.mean() + half))
 
     @property
@@ -152,36 +180,58 @@ class Stage:
 
     def outcome(self, *, last: bool = False) -> Outcome:
         """What the stage shows at this look; at the last one it is not open any more."""
-        interval, centre = self.interval, float(self.estimates.mean())
-        if interval.high < 1.0:
+        interval, deciding = self.interval, self.epochs in LOOKS
+        if deciding and interval.high < 1.0:
             return self._guards(last)
-        hopeless = centre - self._sampling_error > -self._process_error
-        return Outcome.NOT_BETTER if interval.low > 1.0 or hopeless or last else Outcome.OPEN
+        if self.largest_gain < self.min_gain:
+            return Outcome.FUTILE
+        hopeless = float(self.estimates.mean()) - self._sampling_error > -self._process_error
+        done = deciding and (interval.low > 1.0 or hopeless or last)
+        return Outcome.NOT_BETTER if done else Outcome.OPEN
 
     def _guards(self, last: bool) -> Outcome:
         """A combo that may or may not have lost more than it is allowed to wants more epochs."""
         estimates = self.combo_estimates
         centre = estimates.mean(axis=0)
-        error = LOOKS[self.epochs].figure * np.array([_standard_error(combo) for combo in estimates.T])
+        error = self._figure_t * estimates.std(axis=0, ddof=1) / math.sqrt(self.epochs)
         limit = math.log(GUARD)
         if (centre > limit).any() if last else (centre - error > limit).any():
             return Outcome.NOT_BETTER
         return Outcome.BETTER if last or (centre + error <= limit).all() else Outcome.OPEN
 
+    def _around(self, half: float) -> Interval:
+        centre = float(self.estimates.mean())
+        return Interval(math.exp(centre - half), math.exp(centre + half))
+
+    @property
+    def _figure_t(self) -> float:
+        """Two-sided 10%, for what is printed."""
+        return students_t(self.epochs - 1, 0.05)
+
     @property
     def _sampling_error(self) -> float:
-        return LOOKS[self.epochs].decision * _standard_error(self.estimates)
+        return students_t(self.epochs - 1, STAGE_ERROR / 2 / len(LOOKS)) * _standard_error(self.estimates)
+
+    def _pooled_error(self, tail: float, process_z: float) -> float:
+        combos = self.combo_estimates
+        freedom = (self.epochs - 1) * combos.shape[1]
+        pooled = math.sqrt(combos.var(axis=0, ddof=1).sum() / self.epochs) / combos.shape[1]
+        sampling = students_t(freedom, tail) * max(pooled, _standard_error(self.estimates))
+        return math.hypot(sampling, process_z * self._process_sd)
 
     @property
     def _process_error(self) -> float:
+        return PROCESS_Z * self._process_sd
+
+    @property
+    def _process_sd(self) -> float:
         control = self._control_estimates
         shown = abs(float(control.mean())) - 2 * _standard_error(control)
-        return PROCESS_Z * max(PROCESS_SD, shown)
+        return max(PROCESS_SD, shown)
 
     @property
     def _control_estimates(self) -> Floats:
-        # The same code on both sides: the combos differ by luck alone, so one median is over all of them.
-        return np.array([np.median(epoch) for epoch in self.control])
+        return np.array(self.control)
 
 
 def _medians(blocks: Floats) -> Floats:

@@ -113,7 +113,8 @@ class SpeedEvidence:
     """What the duel of candidate and incumbent measured. All times are ns per query.
 
     ratio is candidate / incumbent. confirmed: the figures are those of a second stage, on other processes and data.
-    workload_seeds: of the data of each stage. walls: what confined the candidate's process.
+    workload_seeds: of the data of each stage. walls: what confined the candidate's process. largest_gain: what the gain
+    is at the most (a share, at an error of 10%), where the duel ended because a gain worth finding had become unlikely.
     """
 
     combos: tuple[ComboFigures, ...]
@@ -132,6 +133,7 @@ class SpeedEvidence:
     workload_seeds: tuple[int, ...] = ()
     walls: tuple[str, ...] = ()
     seconds: float = 0.0
+    largest_gain: float | None = None
 
     @property
     def worst(self) -> ComboFigures:

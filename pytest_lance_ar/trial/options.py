@@ -15,6 +15,10 @@ from pytest_lance_ar.trial.kernel_source import Kernel
 MAX_RTOL: Final = 1e-6
 """A larger one would let tables of 16-bit integers pass."""
 MAX_SEED: Final = 2**63 - 1
+DEFAULT_MIN_GAIN: Final = 1.0
+"""Percent."""
+MAX_MIN_GAIN: Final = 100.0
+"""A kernel of half the time."""
 PHASES: Final = ("all", "correctness")
 DEFAULT_KERNEL: Final = "kernel/pq_l2.py"
 DEFAULT_STATE: Final = ".lance_ar"
@@ -41,6 +45,7 @@ class Options:
     phase: str = "all"
     rebaseline: bool = False
     rtol: float = 0.0
+    min_gain: float = DEFAULT_MIN_GAIN
 
     @property
     def kernel_name(self) -> str:
@@ -76,6 +81,7 @@ class Options:
             phase=given.get("phase", PHASES[0]),
             rebaseline=rebaseline,
             rtol=_number("rtol", given.get("rtol", "0"), low=0.0),
+            min_gain=_number("min-gain", given.get("min-gain", str(DEFAULT_MIN_GAIN)), low=0.0),
         )
         if options.phase not in PHASES:
             raise OptionError(f"--lance-ar-phase must be one of {', '.join(PHASES)}, not {options.phase!r}")
@@ -83,6 +89,10 @@ class Options:
             raise OptionError(
                 f"--lance-ar-rtol {options.rtol:g} is too large: above {MAX_RTOL:g}, tables of 16-bit integers "
                 "would pass"
+            )
+        if options.min_gain > MAX_MIN_GAIN:
+            raise OptionError(
+                f"--lance-ar-min-gain {options.min_gain:g} is too large: it is in percent, {MAX_MIN_GAIN:g} at the most"
             )
         if options.state.exists() and not options.state.is_dir():
             raise OptionError(f"--lance-ar-state {options.state} is not a directory")

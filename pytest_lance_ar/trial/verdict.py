@@ -12,6 +12,8 @@ from pytest_lance_ar.trial.trial import Trial
 
 GUARD: Final = 1.05
 """How much slower than the incumbent's own figure a combo may be."""
+FUTILITY_ERROR: Final = 0.10
+"""One-sided, of giving up a gain that is worth finding, over all looks of a stage."""
 WORTHWHILE: Final = 0.97
 """A candidate that may still be this much of the incumbent, or less, is not called no better: it was not resolved."""
 
@@ -89,15 +91,16 @@ def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     figures = f"candidate / incumbent {ratio:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
     if trial.incumbent is not None and trial.candidate.sha256 == trial.incumbent.sha256:
         return discard("the very file that is the incumbent")
+    if speed.largest_gain is not None:
+        return discard(f"not strictly better: {_unconfirmed(speed)}{_futile_sentence(trial, speed)}; {figures}")
     if not interval.high < 1.0:
-        if interval.low < WORTHWHILE:
+        if interval.low < min(WORTHWHILE, 1 / (1 + trial.options.min_gain / 100)):
             return Verdict(
                 "inconclusive",
                 ExitCode.INCONCLUSIVE,
                 f"the host is too noisy to decide: {figures}; run it again on a quieter machine",
             )
-        unconfirmed = "a first gain was not confirmed; " if speed.confirmed else ""
-        return discard(f"not strictly better: {unconfirmed}{figures}")
+        return discard(f"not strictly better: {_unconfirmed(speed)}{figures}")
     if not speed.worst.candidate_ns <= GUARD * speed.incumbent_worst_ns:
         return discard(
             f"the worst combo, {speed.worst.name}, takes {speed.worst.candidate_ns:.0f} ns; the guard allows {GUARD} x "
@@ -109,6 +112,22 @@ def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     if not speed.confirmed:
         return discard(f"not confirmed on other processes and other data: {figures}")
     return Verdict("keep", ExitCode.KEPT)
+
+
+def _unconfirmed(speed: SpeedEvidence) -> str:
+    return "a first gain was not confirmed; " if speed.confirmed else ""
+
+
+def _futile_sentence(trial: Trial, speed: SpeedEvidence) -> str:
+    """Why the duel gave up, with the bound that the rule of futility goes by."""
+    assert speed.largest_gain is not None
+    error = f"at an error of {FUTILITY_ERROR:.0%}"
+    if speed.largest_gain < 0:
+        return f"it is slower (by {100 * (1 / (1 + speed.largest_gain) - 1):.1f}% at the least, {error})"
+    return (
+        f"a gain of {trial.options.min_gain:g}% or more has become unlikely "
+        f"({100 * speed.largest_gain:.2f}% at the most, {error})"
+    )
 
 
 def _sound(speed: SpeedEvidence) -> bool:

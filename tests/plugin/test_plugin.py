@@ -173,6 +173,7 @@ USAGE = {
     "bad seed": (["--lance-ar-seed", "x"], "--lance-ar-seed must be a whole number"),
     "bad budget": (["--lance-ar-budget", "-1"], "--lance-ar-budget must be a number above 0"),
     "bad rtol": (["--lance-ar-rtol", "1e-3"], "is too large"),
+    "bad gain": (["--lance-ar-min-gain", "a little"], "--lance-ar-min-gain must be a number of at least 0"),
     "bad phase": (["--lance-ar-phase", "speed"], "--lance-ar-phase must be one of"),
     "unknown ref": (["--lance-ar-against", "no-such-ref"], "neither a kernel file nor a git commit"),
     "unknown option": (["--lance-ar-nonsense"], "unrecognized arguments"),
@@ -370,11 +371,14 @@ def test_ini_twins(project: pytest.Pytester) -> None:
     project.path.joinpath("kernel/pq_l2.py").rename(project.path / "other.py")
     project.path.joinpath("pytest.ini").write_text(
         "[pytest]\nlance_ar_kernel = other.py\nlance_ar_seed = 77\nlance_ar_state = deep/state\n"
+        "lance_ar_min_gain = 2.5\nlance_ar_budget = 500\n"
     )
     project.mkdir("sub")
-    result = project.run(sys.executable, "-m", "pytest", "--lance-ar", "--rootdir", str(project.path), "sub")
+    arguments = ["--lance-ar", "--rootdir", str(project.path), "--lance-ar-json=report.json", "sub"]
+    result = project.run(sys.executable, "-m", "pytest", *arguments)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["lance-ar: other.py *", "lance-ar: against *", "lance-ar: seed 77, *"])
+    result.stdout.fnmatch_lines(["lance-ar: other.py *", "lance-ar: against *", "lance-ar: seed 77, budget 500 s, *"])
+    assert json.loads(project.path.joinpath("report.json").read_text())["min_gain_pct"] == 2.5
     assert project.path.joinpath("deep/state/results.tsv").exists()
 
 

@@ -98,6 +98,7 @@ def every_kind() -> dict[str, Report]:
         "keep": keep(),
         "baseline": report_of(first, evidence_of(speed=speed_of(1.0), against_itself=True)),
         "discard": report_of(trial_of(), evidence_of(speed=speed_of(1.02))),
+        "given up": report_of(trial_of(), evidence_of(speed=speed_of(1.0, largest_gain=0.004))),
         "incorrect": failing(),
         "timed call": report_of(trial_of(), evidence_of(speed=None, speed_failure=WRONG)),
         "timeout": report_of(trial_of(), evidence_of(total_seconds=601.0)),

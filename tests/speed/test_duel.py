@@ -18,7 +18,7 @@ from pytest_lance_ar.speed import duel as room
 from pytest_lance_ar.speed.duel import QUERIES, duel, evidence_of
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import Answer, IncumbentFailed, Queries, Side, time_round
-from pytest_lance_ar.speed.statistics import LOOKS, Outcome, Stage
+from pytest_lance_ar.speed.statistics import FUTILITY_LOOKS, LOOKS, Outcome, Stage
 from pytest_lance_ar.targets.pq_l2 import cases, inputs, target
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Combo, Instance
@@ -111,11 +111,38 @@ def test_what_is_not_better_needs_no_confirmation(decided: Callable[[Outcome], N
     assert evidence.incumbent_geomean_ns == pytest.approx(evidence.geomean_ns / evidence.ratio)
 
 
-def test_figures_alone_take_no_decision(decided: Callable[[Outcome], None]) -> None:
-    decided(Outcome.BETTER)
+def test_a_duel_that_gives_up_says_so_and_prints_the_pooled_interval(decided: Callable[[Outcome], None]) -> None:
+    decided(Outcome.FUTILE)
+    with prepared(KERNEL) as preparation:
+        evidence = duel(preparation, core=None, deadline=Deadline.after(100))
+    assert evidence.rounds >= min(FUTILITY_LOOKS) * room.MIN_ROUNDS
+    assert evidence.rounds < min(LOOKS) * room.MAX_ROUNDS
+    assert evidence.largest_gain is not None
+    assert evidence.ratio_interval.low < 1 / (1 + evidence.largest_gain) < evidence.ratio
+
+
+def test_a_duel_gives_up_the_gain_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    gains = []
+
+    def outcome(stage: Stage, *, last: bool = False) -> Outcome:
+        gains.append(stage.min_gain)
+        return Outcome.BETTER if len(gains) == 1 else Outcome.FUTILE
+
+    monkeypatch.setattr(Stage, "outcome", outcome)
+    with prepared(KERNEL) as preparation:
+        evidence = duel(preparation, core=None, deadline=Deadline.after(100), min_gain_pct=7.0)
+    assert gains == [0.07, 0.07]
+    assert evidence.confirmed
+    assert evidence.largest_gain is not None
+
+
+@pytest.mark.parametrize("outcome", [Outcome.BETTER, Outcome.FUTILE])
+def test_figures_alone_take_no_decision(decided: Callable[[Outcome], None], outcome: Outcome) -> None:
+    decided(outcome)
     with prepared(KERNEL) as preparation:
         evidence = duel(preparation, core=None, deadline=Deadline.after(100), only_figures=True)
     assert not evidence.confirmed
+    assert evidence.largest_gain is None
     assert evidence.rounds >= room.BASELINE_EPOCHS * room.MIN_ROUNDS
 
 
@@ -240,7 +267,7 @@ def test_a_twin_is_warmed_up_before_it_is_timed(
         duel(preparation, core=None, deadline=Deadline.after(100))
         (twin,) = {side for what, side in events if what == "time"} & set(preparation.pairs[1])
     turns = [place for place, event in enumerate(events) if event == ("time", twin)]
-    assert len(turns) == min(LOOKS)
+    assert len(turns) == min(FUTILITY_LOOKS)
     assert all(events[place - 1] == ("warm", twin) for place in turns)
     _compiled_with, *since = asked[twin]
     assert len(set(since)) == len(since), "no query comes twice"

@@ -3,63 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from pytest_lance_ar.speed.statistics import LOOKS, STAGE_ERROR, Outcome, Stage, geomean
-from pytest_lance_ar.trial.verdict import GUARD
+from pytest_lance_ar.speed.statistics import (
+    FIGURE_TAIL,
+    FUTILITY_LOOKS,
+    FUTILITY_TAIL,
+    LOOKS,
+    STAGE_ERROR,
+    Outcome,
+    Stage,
+    geomean,
+    students_t,
+)
+from pytest_lance_ar.trial.verdict import FUTILITY_ERROR, GUARD
+from tests.speed.worlds import COMBOS, ROUNDS, WORLDS, Floats, World, gain
 
-COMBOS, ROUNDS = 9, 4
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class World:
-    """A machine: standard deviations of logarithms, and how often a block is hit by something else."""
-
-    block: float = 0.03
-    placement: float = 0.003
-    process: float = 0.0025
-    drift: float = 0.0
-    spikes: float = 0.0
-
-    def stage(self, rng: np.random.Generator, gains: Floats) -> tuple[Stage, Outcome]:
-        """Run a stage to its end. gains: the true log ratio of every combo."""
-        stage, luck, twin_luck = Stage(), rng.normal(0, self.process), rng.normal(0, self.process)
-        level = 0.0
-        while True:
-            level += rng.normal(0, self.drift)
-            here = rng.normal(0, self.placement, (3, COMBOS))
-            candidate = level + self._blocks(rng, ROUNDS) + (gains + luck + here[0])[:, None]
-            incumbent = level + self._blocks(rng, ROUNDS) + here[1][:, None]
-            control = self._blocks(rng, 1) - self._blocks(rng, 1) + (twin_luck + here[2] - here[1])[:, None]
-            stage.add(candidate, incumbent, control)
-            if stage.epochs in LOOKS:
-                outcome = stage.outcome(last=stage.epochs == max(LOOKS))
-                if outcome is not Outcome.OPEN:
-                    return stage, outcome
-
-    def _blocks(self, rng: np.random.Generator, rounds: int) -> Floats:
-        shape = rounds, COMBOS, 2
-        hit = rng.random(shape) < self.spikes
-        return rng.normal(0, self.block, shape) + hit * rng.exponential(0.5, shape)
-
-
-WORLDS = {
-    "as measured": World(),
-    "noisy": World(block=0.06, placement=0.006),
-    "heavy tails": World(spikes=0.1),
-    "drift": World(drift=0.2),
-    "placement bias": World(placement=0.02),
-}
 each_world = pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
-
-
-def gain(percent: float) -> Floats:
-    return np.full(COMBOS, -math.log1p(percent / 100))
 
 
 def outcomes(world: World, gains: Floats, number: int, seed: int = 1) -> list[Outcome]:
@@ -103,18 +65,81 @@ def test_losses_are_never_kept(world: World) -> None:
 def test_the_interval_is_valid_whenever_a_stage_stops() -> None:
     rng = np.random.default_rng(3)
     for percent in (0.0, 0.7, 2.0):
-        intervals = [WORLDS["as measured"].stage(rng, gain(percent))[0].interval for _ in range(200)]
+        ended = [WORLDS["as measured"].stage(rng, gain(percent)) for _ in range(200)]
+        intervals = [stage.pooled_interval if outcome is Outcome.FUTILE else stage.interval for stage, outcome in ended]
         truth = 1 / (1 + percent / 100)
         covered = sum(interval.low <= truth <= interval.high for interval in intervals)
         assert covered >= 0.95 * 200
 
 
+@pytest.mark.parametrize(
+    "world", [*WORLDS.values(), World(shared=0.003)], ids=[*WORLDS, "combos share half of their luck"]
+)
+def test_a_gain_worth_finding_is_given_up_at_its_nominal_rate(world: World) -> None:
+    given_up = outcomes(world, gain(1), 100, seed=9).count(Outcome.FUTILE)
+    # Nominal is 10% of 100, 10, if nothing else ended a stage; at that rate 20 or more come once in 500 runs.
+    assert given_up < 20
+
+
+def test_what_is_worth_finding_is_the_users_choice() -> None:
+    rng = np.random.default_rng(9)
+    stages = [WORLDS["noisy"].stage(rng, gain(3), 0.03)[1] for _ in range(100)]
+    assert stages.count(Outcome.FUTILE) < 20
+    assert [WORLDS["noisy"].stage(rng, gain(3), 0.2)[1] for _ in range(20)].count(Outcome.FUTILE) == 20
+
+
+@pytest.mark.parametrize(
+    ("world", "median", "most"), [("as measured", 4, 12), ("noisy", 9, 27), ("placement bias", 9, 27)]
+)
+def test_an_equal_kernel_is_given_up_after_a_few_epochs(world: str, median: int, most: int) -> None:
+    rng = np.random.default_rng(10)
+    stages = [WORLDS[world].stage(rng, gain(0)) for _ in range(100)]
+    epochs = sorted(stage.epochs for stage, _ in stages)
+    assert epochs[50] <= median
+    assert epochs[85] <= most
+    assert [outcome for _, outcome in stages].count(Outcome.FUTILE) >= 85
+
+
+def test_a_larger_gain_worth_finding_is_given_up_sooner() -> None:
+    def epochs(min_gain: float) -> float:
+        rng = np.random.default_rng(11)
+        return float(np.mean([WORLDS["noisy"].stage(rng, gain(0), min_gain)[0].epochs for _ in range(40)]))
+
+    assert epochs(0.03) < 4 < epochs(0.01) < epochs(0.0)
+
+
+def test_no_gain_is_too_small_where_all_are_worth_finding() -> None:
+    rng = np.random.default_rng(12)
+    stages = [WORLDS["as measured"].stage(rng, gain(1), 0.0)[1] for _ in range(40)]
+    assert Outcome.FUTILE not in stages
+
+
+def test_what_is_better_is_not_given_up_for_being_small() -> None:
+    stage = Stage(min_gain=0.5)
+    for _ in range(max(LOOKS)):
+        blocks = np.random.default_rng(stage.epochs).normal(0, 0.01, (3, ROUNDS, COMBOS, 2))
+        stage.add(blocks[0] - 0.02, blocks[1], blocks[2, :1])
+    assert stage.largest_gain < stage.min_gain
+    assert stage.outcome() is Outcome.BETTER
+
+
+def test_luck_that_the_combos_share_is_not_overlooked() -> None:
+    """Their spread over the epochs is tiny, that of the epochs is not: nothing is known of a gain of 1%."""
+    stage = Stage()
+    for luck in (-0.05, 0.05, -0.04, 0.06):
+        noise = np.random.default_rng(stage.epochs).normal(0, 0.001, (3, ROUNDS, COMBOS, 2))
+        stage.add(noise[0] + luck, noise[1], noise[2, :1])
+    assert stage.largest_gain > 0.03
+    assert stage.outcome() is Outcome.OPEN
+
+
 def test_what_is_clear_is_decided_at_the_first_look() -> None:
     rng = np.random.default_rng(4)
-    for percent in (-40.0, -20.0, 20.0, 40.0):
+    for percent in (-40.0, -20.0, -5.0, 20.0, 40.0):
         stages = [WORLDS["as measured"].stage(rng, gain(percent)) for _ in range(30)]
-        assert [stage.epochs for stage, _ in stages].count(min(LOOKS)) >= 27
-        assert {outcome for _, outcome in stages} == {Outcome.BETTER if percent > 0 else Outcome.NOT_BETTER}
+        first = min(LOOKS if percent > 0 else FUTILITY_LOOKS)
+        assert [stage.epochs for stage, _ in stages].count(first) >= 27
+        assert {outcome for _, outcome in stages} == {Outcome.BETTER if percent > 0 else Outcome.FUTILE}
 
 
 @each_world
@@ -168,16 +193,22 @@ def test_the_ratio_is_the_geomean_of_the_combos() -> None:
     assert low < geomean(list(stage.candidate_ns)) < high
 
 
-def test_the_critical_values_are_those_of_students_t() -> None:
-    grid = np.linspace(0, 2_000, 4_000_001)
-    for epochs, look in LOOKS.items():
-        df = epochs - 1
-        scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
-        density = scale * (1 + grid**2 / df) ** (-(df + 1) / 2)
-        within = np.cumsum(density) * (grid[1] - grid[0]) - density[0] * (grid[1] - grid[0]) / 2
-        for critical, error in ((look.decision, STAGE_ERROR / len(LOOKS)), (look.figure, 0.10)):
-            two_sided = 1 - 2 * within[np.searchsorted(grid, critical)]
-            assert two_sided == pytest.approx(error, rel=0.01)
+@pytest.mark.parametrize(
+    ("freedom", "tail", "value"),
+    [(1, 0.05, 6.3138), (2, 0.05, 2.9200), (39, 0.05, 1.6849), (5, 0.025, 2.5706), (120, 0.01, 2.3578), (9, 0.5, 0.0)],
+)
+def test_students_t_is_that_of_the_tables(freedom: int, tail: float, value: float) -> None:
+    assert students_t(freedom, tail) == pytest.approx(value, abs=1e-4)
+
+
+def test_a_look_errs_so_often_that_all_of_them_keep_to_their_error() -> None:
+    """Student's t of many epochs is a Brownian motion's; with few epochs the looks have less in common."""
+    walks = np.random.default_rng(13).standard_normal((100_000, max(FUTILITY_LOOKS))).cumsum(axis=1)
+    looks = np.array(FUTILITY_LOOKS)
+    furthest = np.sort((walks[:, looks - 1] / np.sqrt(looks)).max(axis=1))
+    for tail, error in ((FUTILITY_TAIL, FUTILITY_ERROR), (FIGURE_TAIL, STAGE_ERROR / 2)):
+        limit = students_t(10_000, tail)
+        assert 1 - np.searchsorted(furthest, limit) / len(furthest) == pytest.approx(error, rel=0.03)
 
 
 def test_geomean() -> None:

@@ -14,7 +14,7 @@ from pytest_lance_ar.trial.options import MAX_RTOL, MAX_SEED, OptionError, Optio
 
 Values = Mapping[str, str | None]
 
-NAMES = ("kernel", "seed", "budget", "state", "rtol", "against", "note", "json", "phase")
+NAMES = ("kernel", "seed", "budget", "state", "rtol", "min-gain", "against", "note", "json", "phase")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def test_absent_and_empty_values_mean_the_defaults(project: Path, values: Values
         phase="all",
         rebaseline=False,
         rtol=0.0,
+        min_gain=1.0,
     )
     assert 0 <= options.seed <= MAX_SEED
 
@@ -70,6 +71,7 @@ def test_values_are_converted(project: Path) -> None:
             "seed": str(MAX_SEED),
             "budget": "0.5",
             "rtol": "1e-6",
+            "min-gain": "0.25",
             "note": "  two\tSIMD\nlanes ",
             "phase": "correctness",
             "json": "below/report.json",
@@ -79,6 +81,7 @@ def test_values_are_converted(project: Path) -> None:
     assert options.seed == MAX_SEED
     assert options.budget == 0.5
     assert options.rtol == MAX_RTOL
+    assert options.min_gain == 0.25
     assert options.note == "two SIMD lanes"
     assert options.phase == "correctness"
     assert options.json == project / "below" / "report.json"
@@ -138,6 +141,18 @@ def test_a_budget_that_is_no_positive_number(project: Path, budget: str) -> None
 @pytest.mark.parametrize("rtol", ["nan", "inf", "-1e-9", "none", "1e999"])
 def test_an_rtol_that_is_no_number_of_at_least_zero(project: Path, rtol: str) -> None:
     assert mistake(project, {"rtol": rtol}) == f"--lance-ar-rtol must be a number of at least 0, not {rtol!r}"
+
+
+@pytest.mark.parametrize("share", ["nan", "inf", "-1", "1%", "none"])
+def test_a_gain_that_is_no_number_of_at_least_zero(project: Path, share: str) -> None:
+    assert mistake(project, {"min-gain": share}) == f"--lance-ar-min-gain must be a number of at least 0, not {share!r}"
+
+
+def test_a_gain_that_nobody_finds(project: Path) -> None:
+    assert read(project, {"min-gain": "100"}).min_gain == 100
+    assert mistake(project, {"min-gain": "101"}) == (
+        "--lance-ar-min-gain 101 is too large: it is in percent, 100 at the most"
+    )
 
 
 @pytest.mark.parametrize("rtol", ["1.0000001e-6", "1e-5", "1"])

@@ -85,6 +85,11 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (TRIAL, evidence_of(speed=speed_of(0.98, 0.9, 1.1)), "inconclusive", 11),
         (TRIAL, evidence_of(speed=speed_of(1.0, 0.9699, 1.03)), "inconclusive", 11),
         (TRIAL, evidence_of(speed=speed_of(1.0, 0.97, 1.03)), "discard", 1),
+        (trial_of(min_gain=5.0), evidence_of(speed=speed_of(1.0, 0.96, 1.03)), "discard", 1),
+        (trial_of(min_gain=5.0), evidence_of(speed=speed_of(1.0, 0.95, 1.03)), "inconclusive", 11),
+        (trial_of(min_gain=0.1), evidence_of(speed=speed_of(1.0, 0.98, 1.03)), "discard", 1),
+        (TRIAL, evidence_of(speed=speed_of(1.0, 0.95, 1.05, largest_gain=0.008)), "discard", 1),
+        (TRIAL, evidence_of(speed=speed_of(0.995, 0.991, 0.999, largest_gain=0.008)), "discard", 1),
         (TRIAL, evidence_of(speed=speed_of(1.05, 0.99, 1.11)), "discard", 1),  # wide, yet no gain to speak of
         (TRIAL, evidence_of(correctness=FAILED_UNSEEN), "none", 70),
         (TRIAL, evidence_of(internal_error="boom"), "none", 70),
@@ -99,6 +104,40 @@ def test_every_exit_code(trial: Trial, evidence: Evidence, name: str, code: int)
     # A kept kernel needs no reason; everything else says why, in one line.
     assert bool(verdict.reason) == (code != 0)
     assert "\n" not in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("trial", "figures", "confirmed", "reason"),
+    [
+        (
+            TRIAL,
+            (1.0012, 0.9931, 1.0094, 0.0062),
+            False,
+            "not strictly better: a gain of 1% or more has become unlikely (0.62% at the most, at an error of 10%); "
+            "candidate / incumbent 1.0012 [0.9931, 1.0094]",
+        ),
+        (
+            trial_of(min_gain=2.5),
+            (0.99, 0.98, 1.0, 0.0151),
+            True,
+            "not strictly better: a first gain was not confirmed; a gain of 2.5% or more has become unlikely (1.51% at "
+            "the most, at an error of 10%); candidate / incumbent 0.9900 [0.9800, 1.0000]",
+        ),
+        (
+            TRIAL,
+            (1.25, 1.23, 1.27, -0.2),
+            False,
+            "not strictly better: it is slower (by 25.0% at the least, at an error of 10%); candidate / incumbent "
+            "1.2500 [1.2300, 1.2700]",
+        ),
+    ],
+    ids=["equal", "unconfirmed", "slower"],
+)
+def test_the_reason_says_what_was_given_up(
+    trial: Trial, figures: tuple[float, float, float, float], confirmed: bool, reason: str
+) -> None:
+    ratio, low, high, largest = figures
+    assert judged(speed_of(ratio, low, high, largest_gain=largest, confirmed=confirmed), trial).reason == reason
 
 
 # Each finding decides alone, and beside all that stand below it.

@@ -1,0 +1,63 @@
+"""Synthetic machines: timings of known gains, with the kinds of luck and noise that real ones have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_lance_ar.speed.statistics import FUTILITY_LOOKS, LOOKS, Outcome, Stage
+
+COMBOS, ROUNDS = 9, 4
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class World:
+    """A machine: standard deviations of logarithms, and how often a block is hit by something else.
+
+    shared: of what the combos of an epoch have in common, which the model leaves out.
+    """
+
+    block: float = 0.03
+    placement: float = 0.003
+    process: float = 0.0025
+    drift: float = 0.0
+    spikes: float = 0.0
+    shared: float = 0.0
+
+    def stage(self, rng: np.random.Generator, gains: Floats, min_gain: float = 0.01) -> tuple[Stage, Outcome]:
+        """Run a stage to its end. gains: the true log ratio of every combo."""
+        stage, luck, twin_luck = Stage(min_gain), rng.normal(0, self.process), rng.normal(0, self.process)
+        level = 0.0
+        while True:
+            level += rng.normal(0, self.drift)
+            here = rng.normal(0, self.placement, (3, COMBOS)) + rng.normal(0, self.shared, (3, 1))
+            candidate = level + self._blocks(rng, ROUNDS) + (gains + luck + here[0])[:, None]
+            incumbent = level + self._blocks(rng, ROUNDS) + here[1][:, None]
+            control = self._blocks(rng, 1) - self._blocks(rng, 1) + (twin_luck + here[2] - here[1])[:, None]
+            stage.add(candidate, incumbent, control)
+            if stage.epochs in (*LOOKS, *FUTILITY_LOOKS):
+                outcome = stage.outcome(last=stage.epochs == max(LOOKS))
+                if outcome is not Outcome.OPEN:
+                    return stage, outcome
+
+    def _blocks(self, rng: np.random.Generator, rounds: int) -> Floats:
+        shape = rounds, COMBOS, 2
+        hit = rng.random(shape) < self.spikes
+        return rng.normal(0, self.block, shape) + hit * rng.exponential(0.5, shape)
+
+
+WORLDS = {
+    "as measured": World(),
+    "noisy": World(block=0.06, placement=0.006),
+    "heavy tails": World(spikes=0.1),
+    "drift": World(drift=0.2),
+    "placement bias": World(placement=0.02),
+}
+
+
+def gain(percent: float) -> Floats:
+    return np.full(COMBOS, -math.log1p(percent / 100))
