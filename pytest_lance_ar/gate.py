@@ -38,7 +38,7 @@ class Gate:
         self.options = options
         self._store = Store.of(options)
         self._json = JsonFile(options.json)
-        sweep()
+        self._stuck = sweep().stuck
         try:
             # First what was typed, so that a mistake leaves nothing behind.
             kernels = Kernels.read(options, here)
@@ -68,7 +68,8 @@ class Gate:
     @property
     def notices(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
-        return self._store.notices
+        stuck = (f"{path}, left by a killed run, cannot be removed; remove it by hand" for path in self._stuck)
+        return [*self._store.notices, *stuck]
 
     @property
     def stores(self) -> bool:

@@ -4,16 +4,13 @@ Each is optional, and none is the only one: what a host cannot build is done wit
 no verdict rests on it. They keep a kernel from reaching what decides about it (the gate's memory, the files of the
 project, the other kernel) and from running where it is not timed.
 
-Sources: seccomp(2), landlock(7), capabilities(7), prctl(2) of the Linux manual pages; system call numbers from the
-kernel's `asm/unistd_64.h` and `asm-generic/unistd.h`.
+Sources: landlock(7), capabilities(7), core(5), prctl(2) of the Linux manual pages.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-import platform
 import pwd
 import resource
 import signal
@@ -24,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pytest_lance_ar.host import seccomp
+
 WALLS: Final = ("limits", "parent-death signal", "no new privileges", "unprivileged user", "Landlock", "seccomp")
 MEMORY: Final = 4 << 30
 """Bytes of address space that a kernel may add, at most half of the machine's memory."""
@@ -31,126 +30,6 @@ FILE_SIZE: Final = 64 << 20
 OPEN_FILES: Final = 256
 THREADS: Final = 256
 
-# x86-64, arm64; None: there is no such call.
-_REFUSED: Final[dict[str, tuple[int, int | None]]] = {
-    # Other processes: none is started, none is signalled, read or written.
-    "fork": (57, None),
-    "vfork": (58, None),
-    "execve": (59, 221),
-    "execveat": (322, 281),
-    "tkill": (200, 130),
-    "rt_sigqueueinfo": (129, 138),
-    "rt_tgsigqueueinfo": (297, 240),
-    "pidfd_send_signal": (424, 424),
-    "pidfd_open": (434, 434),
-    "pidfd_getfd": (438, 438),
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "process_madvise": (440, 440),
-    "process_mrelease": (448, 448),
-    "kcmp": (312, 272),
-    "setpgid": (109, 154),
-    "setsid": (112, 157),
-    # Nobody to talk to.
-    "socket": (41, 198),
-    "socketpair": (53, 199),
-    "connect": (42, 203),
-    "bind": (49, 200),
-    "listen": (50, 201),
-    "accept": (43, 202),
-    "accept4": (288, 242),
-    "mq_open": (240, 180),
-    "shmget": (29, 194),
-    "shmat": (30, 196),
-    "msgget": (68, 186),
-    "semget": (64, 190),
-    "io_setup": (206, 0),
-    # What Landlock lets pass: it guards the content of files, not their modes, owners, times and attributes.
-    "chmod": (90, None),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
-    "chown": (92, None),
-    "fchown": (93, 55),
-    "lchown": (94, None),
-    "fchownat": (260, 54),
-    "utime": (132, None),
-    "utimes": (235, None),
-    "futimesat": (261, None),
-    "utimensat": (280, 88),
-    "setxattr": (188, 5),
-    "lsetxattr": (189, 6),
-    "fsetxattr": (190, 7),
-    "setxattrat": (463, 463),
-    "removexattr": (197, 14),
-    "lremovexattr": (198, 15),
-    "fremovexattr": (199, 16),
-    "removexattrat": (466, 466),
-    # One core, and the priority it was given.
-    "sched_setaffinity": (203, 122),
-    "sched_setscheduler": (144, 119),
-    "sched_setparam": (142, 118),
-    "sched_setattr": (314, 274),
-    "setpriority": (141, 140),
-    "ioprio_set": (251, 30),
-    # Memory that no limit counts, or that moves under others.
-    "memfd_create": (319, 279),
-    "memfd_secret": (447, 447),
-    "migrate_pages": (256, 238),
-    "move_pages": (279, 239),
-    "userfaultfd": (323, 282),
-    # The machine itself.
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "clock_settime": (227, 112),
-    "clock_adjtime": (305, 266),
-    "settimeofday": (164, 170),
-    "adjtimex": (159, 171),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "chroot": (161, 51),
-    "fsopen": (430, 430),
-    "fspick": (433, 433),
-    "move_mount": (429, 429),
-    "open_tree": (428, 428),
-    "mount_setattr": (442, 442),
-    "init_module": (175, 105),
-    "finit_module": (313, 273),
-    "delete_module": (176, 106),
-    "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294),
-    "reboot": (169, 142),
-    "swapon": (167, 224),
-    "swapoff": (168, 225),
-    "syslog": (103, 116),
-    "sethostname": (170, 161),
-    "setdomainname": (171, 162),
-    "quotactl": (179, 60),
-    "acct": (163, 89),
-    "keyctl": (250, 219),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "personality": (135, 92),
-    "open_by_handle_at": (304, 265),
-    "fanotify_init": (300, 262),
-}
-_ABSENT: Final = {"clone3": (435, 435), "io_uring_setup": (425, 425)}
-"""Answered as if the kernel had no such call: libraries then fall back to calls that can be looked into."""
-_CLONE: Final = (56, 220)
-_KILLS: Final = ((62, 129), (234, 131))
-_PRCTL: Final = (157, 167)
-_PRLIMIT: Final = (302, 261)
-_FCNTL: Final = (72, 25)
-_SECCOMP: Final = (317, 277)
-_AUDIT_ARCH: Final = (0xC000003E, 0xC00000B7)
-_MACHINES: Final = {"x86_64": 0, "aarch64": 1}
-
-_CLONE_THREAD: Final = 0x10000
-_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_KEEPCAPS: Final = 8
@@ -196,7 +75,7 @@ def confine(private: Path, places: list[str]) -> list[str]:
         return walls
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         walls.append("no new privileges")
-        walls += filter(None, (_landlock(libc, private, places), _seccomp(libc)))
+        walls += filter(None, (_landlock(libc, private, places), seccomp.build(libc)))
     return walls
 
 
@@ -209,7 +88,7 @@ def offered() -> list[str]:
     walls = ["limits", "parent-death signal", "no new privileges", "unprivileged user"]
     if _landlock_version(libc) > 0:
         walls.append("Landlock")
-    if platform.machine() in _MACHINES and Path("/proc/sys/kernel/seccomp/actions_avail").exists():
+    if seccomp.offered():
         walls.append("seccomp")
     return walls
 
@@ -234,7 +113,7 @@ def die_with_parent() -> bool:
 def _limits() -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     wanted = {
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CORE: 1,  # 0 would still have a dump piped to a program, if the system has one for that
         resource.RLIMIT_FSIZE: FILE_SIZE,
         resource.RLIMIT_NOFILE: OPEN_FILES,
     }
@@ -329,67 +208,3 @@ def _landlock(libc: ctypes.CDLL, private: Path, places: list[str]) -> str:
     finally:
         os.close(rules)
     return "Landlock"
-
-
-def _seccomp(libc: ctypes.CDLL) -> str:
-    machine = _MACHINES.get(platform.machine())
-    if machine is None:
-        return ""
-    program = _filter(machine, os.getpid())
-    code = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
-    set_mode_filter, all_threads, full_speculation = 1, 1, 1 << 2
-    # Older kernels slow a filtered process down, against leaks between processes that are no matter here.
-    if libc.syscall(_SECCOMP[machine], set_mode_filter, all_threads | full_speculation, header) != 0:
-        return ""
-    return "seccomp"
-
-
-def _filter(machine: int, pid: int) -> bytes:
-    """The BPF program: what it returns for a system call of this process."""
-    number, architecture, first_argument, second_argument = 0, 4, 16, 24  # offsets in struct seccomp_data
-    load, equal, at_least, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, refuse, kill = 0x7FFF0000, 0x00050000, 0x80000000
-
-    def op(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-        return struct.pack("=HBBI", code, if_true, if_false, value)
-
-    def answer(call: int, value: int) -> bytes:
-        return op(equal, call, 0, 1) + op(give, value)
-
-    def unless(call: int, test: int, value: int) -> bytes:
-        """Allow a call whose first argument passes a test."""
-        return (
-            op(equal, call, 0, 4)
-            + op(load, first_argument)
-            + op(test, value, 0, 1)
-            + op(give, allow)
-            + op(give, refuse | errno.EPERM)
-        )
-
-    program = op(load, architecture) + op(equal, _AUDIT_ARCH[machine], 1, 0) + op(give, kill) + op(load, number)
-    if machine == 0:  # the x32 variants of all calls
-        program += op(at_least, 0x40000000, 0, 1) + op(give, kill)
-    program += unless(_CLONE[machine], any_bit, _CLONE_THREAD)
-    for calls in _KILLS:
-        program += unless(calls[machine], equal, pid)
-    prctl = _PRCTL[machine]
-    program += (
-        op(equal, prctl, 0, 4)
-        + op(load, first_argument)
-        + op(equal, _PR_SET_PDEATHSIG, 0, 1)
-        + op(give, refuse | errno.EPERM)
-        + op(give, allow)
-    )
-    program += unless(_PRLIMIT[machine], equal, 0)  # its own limits; libraries ask for them
-    program += op(equal, _FCNTL[machine], 0, 6) + op(load, second_argument)  # nobody is signalled by way of a file
-    for place, command in enumerate((_F_SETOWN, _F_SETSIG, _F_SETOWN_EX)):
-        program += op(equal, command, 3 - 1 - place, 0 if place < 2 else 1)
-    program += op(give, refuse | errno.EPERM) + op(give, allow)
-    for numbers in _REFUSED.values():
-        call = numbers[machine]
-        if call is not None:
-            program += answer(call, refuse | errno.EPERM)
-    for absent in _ABSENT.values():
-        program += answer(absent[machine], refuse | errno.ENOSYS)
-    return program + op(give, allow)

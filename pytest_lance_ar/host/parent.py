@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.host import confinement, fences, platform, wire
+from pytest_lance_ar.host.process import KernelProcess, RanUnasked
 from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 from pytest_lance_ar.text import lines, one_line
@@ -32,6 +33,13 @@ COMPILE_SECONDS: Final = 60.0
 """Allowance for a step that may compile: import, construction, packing, the first call of a pack."""
 CALL_SECONDS: Final = 10.0
 """Allowance for any other call. The slowest plain-Python kernel needs a tenth of it."""
+
+SEND_SECONDS: Final = 5.0
+"""Allowance for taking a message. It fits into the socket, unless somebody filled that."""
+WATCHDOG_SECONDS: Final = 1.0
+"""How long after a trial's deadline its kernels' processes are killed, in case the gate waits for one all the same."""
+LAST_WORDS_SECONDS: Final = 2.0
+"""How long a process that closed its channel may take to be gone."""
 
 SENTENCE: Final = 300
 """Characters of a kernel's own words that a sentence of ours quotes."""
@@ -135,7 +143,11 @@ class KernelHost:
         self._poll.register(self._replies, select.POLLIN)
         self._heard = select.poll()
         self._heard.register(self._channel, select.POLLIN)
-        self._output = (self._directory / "output").open("w+b")
+        os.set_blocking(self._requests, False)
+        os.set_blocking(self._replies, False)
+        # Two descriptions of one file: what the kernel does to its own is nothing to the gate's.
+        self._output = os.open(self._directory / "output", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        output = os.open(self._directory / "output", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         command = _BOOTSTRAP.format(
             paths=_import_paths(),
             channel=channel.fileno(),
@@ -148,18 +160,20 @@ class KernelHost:
         platform.adopt_orphans()
         try:
             with platform.fixed_addresses():
-                self._process = subprocess.Popen(
+                process = subprocess.Popen(
                     [sys.executable, "-E", "-B", "-c", command],
                     stdin=subprocess.DEVNULL,
-                    stdout=self._output,
-                    stderr=self._output,
+                    stdout=output,
+                    stderr=output,
                     cwd=self._directory,
                     env=_environment(self._directory),
                     pass_fds=(channel.fileno(), requests, replies),
                     start_new_session=True,
                 )
+            self._process = KernelProcess(process, dies_at=deadline.moment + WATCHDOG_SECONDS)
             _LIVE.add(self._process.pid)
         finally:
+            os.close(output)
             channel.close()
             os.close(requests)
             os.close(replies)
@@ -259,8 +273,8 @@ class KernelHost:
         clock, poll, write, read = time.perf_counter_ns, self._poll.poll, os.write, os.read
         if poll(0):
             raise self._unasked()
+        self._go_on()
         try:
-            self._go_on()
             start = clock()
             for where, what in copies:
                 where[:] = what
@@ -268,10 +282,13 @@ class KernelHost:
             ready = poll(seconds * 1000 if seconds > 0 else 0)
             reply = read(self._replies, 1) if ready else None
             stop = clock()
+            self._process.answered()
         except BrokenPipeError:
             reply, start, stop = b"", 0, 0
+        except BlockingIOError as error:  # the pipe is full, or empty: somebody else writes and reads there
+            raise self._nonsense() from error
         finally:
-            self._halt()
+            self._process.halt()
         if reply == wire.DONE:
             return stop - start
         if reply is None:
@@ -290,47 +307,46 @@ class KernelHost:
 
     def kill(self) -> None:
         """Kill the process group. Safe from another thread: what the child's user waits for then fails."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def close(self) -> None:
         """Kill the process and all that it started, and remove what it left."""
-        self.kill()
-        self._process.wait()
+        self._process.end()
         _LIVE.discard(self.pid)
         if "seccomp" not in self.walls:  # else it could start nothing
             platform.kill_strays(_LIVE)
         self._channel.close()
-        for descriptor in (self._requests, self._replies):
+        for descriptor in (self._requests, self._replies, self._output):
             with suppress(OSError):
                 os.close(descriptor)
-        self._requests = self._replies = -1
-        self._output.close()
+        self._requests = self._replies = self._output = -1
         self._scratch.close()
 
     def _request(self, message: dict[str, Any], stage: str, segment: int | None = None) -> None:
         if self._poll.poll(0) or self._heard.poll(0):
             raise self._unasked()
+        seconds = min(SEND_SECONDS, self.deadline.remaining())
         self._go_on()
         try:
             os.write(self._requests, wire.CONTROL)
-            wire.send(self._channel, message, segment)
+            wire.send(self._channel, message, segment, seconds)
+        except TimeoutError as error:
+            self._process.halt()
+            raise self._timeout(stage, seconds, SEND_SECONDS) from error
         except (BrokenPipeError, ConnectionResetError) as error:
             raise self._death(f"before {stage}") from error
+        except OSError as error:  # the pipe is full
+            raise self._nonsense() from error
         reply = self._receive(stage, COMPILE_SECONDS)
         if reply:
             raise self._fault(reply)
 
     def _go_on(self) -> None:
-        if platform.STOPS:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGCONT)
-
-    def _halt(self) -> None:
-        """Stop all threads of the child: none computes on behind its answer, or beside the other kernel."""
-        if platform.STOPS:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            self._process.go_on()
+        except RanUnasked as error:
+            sentence = f"the kernel's process worked where it is not timed: {error}"
+            raise KernelFault(Failure(FaultKind.TAMPERED, sentence)) from error
 
     def _receive(self, stage: str, allowance: float) -> dict[str, Any]:
         """The next message; the child is stopped behind it."""
@@ -351,7 +367,7 @@ class KernelHost:
         except (wire.ProtocolError, OSError) as error:
             raise self._nonsense() from error
         finally:
-            self._halt()
+            self._process.halt()
 
     def _timeout(self, stage: str, seconds: float, allowance: float) -> KernelFault:
         if seconds < allowance:
@@ -361,9 +377,9 @@ class KernelHost:
         return KernelFault(Failure(FaultKind.TIMEOUT, sentence))
 
     def _death(self, when: str) -> KernelFault:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=2.0)
-        code = self._process.returncode
+        code = self._process.ended_by_itself(LAST_WORDS_SECONDS)
+        if self.deadline.passed:  # the watchdog may have killed it
+            return KernelFault(Failure(FaultKind.TIMEOUT, f"the time budget ran out {when}"))
         if code is None:
             sentence = f"the kernel closed the gate's channel {when}"
         elif code < 0:
@@ -373,7 +389,7 @@ class KernelHost:
         return KernelFault(Failure(FaultKind.DIED, sentence, detail=self._last_output()))
 
     def _unasked(self) -> KernelFault:
-        if self._process.poll() is not None:
+        if self._process.ended_by_itself(0.0) is not None:
             return self._death("between two calls")
         return self._nonsense()
 
@@ -396,10 +412,11 @@ class KernelHost:
         return KernelFault(Failure(FaultKind.RAISED, sentence, detail=detail))
 
     def _last_output(self) -> str:
-        self._output.flush()
-        size = self._output.seek(0, os.SEEK_END)
-        self._output.seek(max(0, size - 2000))
-        return lines(self._output.read().decode(errors="replace")).strip()
+        try:
+            size = os.fstat(self._output).st_size
+            return lines(os.pread(self._output, 2000, max(0, size - 2000)).decode(errors="replace")).strip()
+        except OSError:
+            return ""
 
 
 class _Segment:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pytest_lance_ar.host import confinement
+from pytest_lance_ar.host.removal import remove_tree
 
 PREFIX: Final = "lance-ar-run-"
+SWEEP_SECONDS: Final = 5.0
+"""What a sweep may take. What it does not come to is for the next one."""
 
 
 class ScratchDirectory:
@@ -35,23 +38,31 @@ class ScratchDirectory:
 
     def close(self) -> None:
         """Remove it with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
 
-def sweep() -> list[Path]:
-    """Remove the directories that this user's gates left when they were killed; returns them."""
+class Swept(NamedTuple):
+    """Directories that were left by killed gates: those that are gone now, and those that could not be removed."""
+
+    removed: list[Path]
+    stuck: list[Path]
+
+
+def sweep() -> Swept:
+    """Remove the directories that this user's gates left when they were killed. Never raises OSError."""
     kernels = confinement.unprivileged_user()
     owners = (os.getuid(), kernels[0]) if kernels else (os.getuid(),)
-    removed = []
+    swept = Swept([], [])
+    ends = time.monotonic() + SWEEP_SECONDS
     with suppress(OSError):
         for path in Path(tempfile.gettempdir()).iterdir():
             if path.name.startswith(PREFIX) and _is_dead(path, owners):
-                shutil.rmtree(path, ignore_errors=True)
-                removed.append(path)
-    return removed
+                gone = remove_tree(path, max(0.0, ends - time.monotonic()))
+                (swept.removed if gone else swept.stuck).append(path)
+    return swept
 
 
 def _is_dead(path: Path, owners: Collection[int]) -> bool:

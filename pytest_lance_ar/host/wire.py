@@ -41,12 +41,18 @@ class ProtocolError(Exception):
     """What arrived is not a message of this protocol."""
 
 
-def send(channel: socket.socket, message: dict[str, Any], segment: int | None = None) -> None:
+def send(
+    channel: socket.socket, message: dict[str, Any], segment: int | None = None, seconds: float | None = None
+) -> None:
+    """Send a message, and a segment with it. Raises TimeoutError when nobody takes it within so many seconds."""
     body = json.dumps(message).encode()
+    ends = math.inf if seconds is None else time.monotonic() + seconds
+    _allow(channel, ends)
     if segment is None:
         channel.sendall(_LENGTH.pack(len(body)))
     else:
         socket.send_fds(channel, [_LENGTH.pack(len(body))], [segment])
+    _allow(channel, ends)
     channel.sendall(body)
 
 
@@ -57,16 +63,10 @@ def receive(channel: socket.socket, seconds: float | None = None) -> tuple[dict[
     """
     ends = math.inf if seconds is None else time.monotonic() + seconds
 
-    def wait() -> None:
-        left = ends - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        channel.settimeout(None if math.isinf(left) else left)
-
-    wait()
+    _allow(channel, ends)
     head, segments, _, _ = socket.recv_fds(channel, _LENGTH.size, 1)
     while head and len(head) < _LENGTH.size:
-        wait()
+        _allow(channel, ends)
         more = channel.recv(_LENGTH.size - len(head))
         head = head + more if more else b""
     if not head:
@@ -76,7 +76,7 @@ def receive(channel: socket.socket, seconds: float | None = None) -> tuple[dict[
         raise ProtocolError(f"a message of {length} bytes")
     body = bytearray()
     while len(body) < length:
-        wait()
+        _allow(channel, ends)
         more = channel.recv(min(length - len(body), 1 << 16))
         if not more:
             raise EOFError
@@ -88,6 +88,14 @@ def receive(channel: socket.socket, seconds: float | None = None) -> tuple[dict[
     if not isinstance(message, dict):
         raise ProtocolError("a message that is no object")
     return message, segments[0] if segments else None
+
+
+def _allow(channel: socket.socket, ends: float) -> None:
+    """Give what is done next with a channel the time until `ends`. Raises TimeoutError when there is none left."""
+    left = ends - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    channel.settimeout(None if math.isinf(left) else left)
 
 
 def layout_of(arrays: Mapping[str, tuple[str, tuple[int, ...]]], start: int = 0) -> tuple[Layout, int]:

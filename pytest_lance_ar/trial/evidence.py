@@ -15,6 +15,7 @@ class FaultKind(str, Enum):
     DIED = "process ended"
     TIMEOUT = "timeout"
     BUSY = "machine busy"
+    TAMPERED = "tampered"
 
 
 @dataclass(frozen=True)

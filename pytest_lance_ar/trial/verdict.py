@@ -143,6 +143,8 @@ def _of_failure(failure: Failure) -> Verdict:
         return Verdict("timeout", ExitCode.TIMEOUT, str(failure))
     if failure.kind is FaultKind.BUSY:
         return Verdict("inconclusive", ExitCode.INCONCLUSIVE, str(failure))
+    if failure.kind is FaultKind.TAMPERED:
+        return Verdict("tampered", ExitCode.TAMPERED, str(failure))
     return Verdict("incorrect", ExitCode.INCORRECT, str(failure))
 
 

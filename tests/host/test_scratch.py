@@ -52,7 +52,7 @@ def test_a_directory_is_private_and_goes_when_it_is_closed(place: Path) -> None:
 
 def test_the_directories_of_the_living_stay(other: tuple[subprocess.Popen[str], Path]) -> None:
     scratch = ScratchDirectory()
-    assert sweep() == []
+    assert sweep().removed == []
     assert other[1].is_dir()
     assert scratch.path.is_dir()
     scratch.close()
@@ -63,9 +63,9 @@ def test_those_of_the_dead_go(other: tuple[subprocess.Popen[str], Path]) -> None
     process.kill()
     process.wait()
     assert (path / "output").exists()
-    assert sweep() == [path]
+    assert sweep().removed == [path]
     assert not path.exists()
-    assert sweep() == []
+    assert sweep().removed == []
 
 
 def test_a_link_and_a_file_of_that_name_are_left_alone(place: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_link_and_a_file_of_that_name_are_left_alone(place: Path) -> None:
     (place / f"{PREFIX}link").symlink_to(place / "mine")
     (place / f"{PREFIX}file").touch()
     (place / "lance-ar-of-another-kind").mkdir()
-    assert sweep() == []
+    assert sweep().removed == []
     assert len(list(place.iterdir())) == 4
     assert (place / "mine" / "file").exists()
 
@@ -84,5 +84,5 @@ def test_another_users_directory_is_left_alone(place: Path) -> None:
     path = place / f"{PREFIX}theirs"
     path.mkdir()
     os.chown(path, 12345, 12345)
-    assert sweep() == []
+    assert sweep().removed == []
     assert path.is_dir()
