@@ -11,13 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_lance_ar.trial.evidence import FaultKind
 from pytest_lance_ar.host import process
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.process import KernelProcess, RanUnasked
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.registry import targets
+from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import FaultKind
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kernels are stopped on Linux alone")
 DRIVER = targets()["pq_l2"].driver

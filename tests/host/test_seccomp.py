@@ -9,8 +9,9 @@ import struct
 import pytest
 
 from pytest_lance_ar.host import seccomp
-from pytest_lance_ar.host.parent import Deadline, KernelFault, KernelHost
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.targets.registry import targets
+from pytest_lance_ar.trial.deadline import Deadline
 
 MACHINES = {"x86_64": 0, "aarch64": 1}
 ARCHITECTURES = (0xC000003E, 0xC00000B7)
