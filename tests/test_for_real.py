@@ -15,6 +15,7 @@ import pytest
 from tests import kernels
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("for real")  # one after the other: the state goes from test to test
 
 
 @pytest.fixture(scope="module")
