@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from pytest_lance_ar.bench.embeddings import DIM, word_embeddings
-from pytest_lance_ar.targets.pq_l2 import cases, inputs
+from pytest_lance_ar.targets.pq_l2 import cases, inputs, quantizer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_DISTRIBUTIONS, SPEED_K, SPEED_VECTORS
@@ -38,8 +38,6 @@ class Workload:
 
     def instance(self, queries: int, seed: int) -> Instance:
         """The instance with so many queries. Up to _CHUNK vectors of a speed combo are those that the gate draws."""
-        from pytest_lance_ar.targets.pq_l2 import quantizer  # numba compiles it on import
-
         if self.data == REAL:
             words = word_embeddings()
             assert words is not None

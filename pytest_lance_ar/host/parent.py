@@ -49,7 +49,6 @@ _BOOTSTRAP: Final = (
     "from pytest_lance_ar.host.child import main; "
     "main({channel}, {requests}, {replies}, {driver!r}, {core}, {confined})"
 )
-_THREAD_VARIABLES: Final = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _POISON: Final = {"f": np.nan, "i": -1, "u": 255}
 _LIVE: Final[set[int]] = set()
@@ -462,7 +461,7 @@ def _environment(directory: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {
         **kept,
-        **dict.fromkeys(_THREAD_VARIABLES, "1"),
+        **dict.fromkeys(platform.THREAD_VARIABLES, "1"),
         "HOME": str(directory),
         "TMPDIR": str(directory),
         "NUMBA_CACHE_DIR": str(directory / "numba"),

@@ -16,8 +16,18 @@ from pytest_lance_ar.host import confinement, fences
 
 STOPS: Final = sys.platform.startswith("linux")
 """Whether a kernel is stopped while nobody waits for it. Elsewhere it could not be killed should the gate be."""
+THREAD_VARIABLES: Final = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _ADDR_NO_RANDOMIZE: Final = 0x0040000
 _ASK: Final = 0xFFFFFFFF
+
+
+def one_thread() -> None:
+    """Have numpy's matrix products run in the thread that asks: idle threads of BLAS take turns on the timing core.
+
+    Without effect where numpy is imported already.
+    """
+    if "numpy" not in sys.modules:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
 
 
 def timing_core() -> int | None:

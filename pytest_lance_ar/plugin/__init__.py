@@ -27,6 +27,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("lance_ar"):
         options.refuse_windows()
+        from pytest_lance_ar.host.platform import one_thread
+
+        one_thread()  # before numpy is imported
         from pytest_lance_ar.plugin.opening import open_session
 
         open_session(config)

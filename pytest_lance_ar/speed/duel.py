@@ -44,6 +44,8 @@ QUERY_FLOATS: Final = 256
 """What the empty kernel is handed; the copy of any query takes well below a microsecond."""
 STAGE_SECONDS: Final = 60.0
 """A stage that takes longer ends at its next look."""
+FORESEEN: Final = 64
+"""Answers that the reference is asked for at once."""
 BASELINE_EPOCHS: Final = 6
 """Without an incumbent there is nothing to decide, only figures to take."""
 
@@ -246,9 +248,14 @@ def _check_answers(bout: Bout, combos: Sequence[Combo], rtol: float) -> None:
             by_combo[answer.combo].append(answer)
 
     def first_wrong(combo: int) -> tuple[Side, Failure] | None:
-        check = bout.workloads[combo].packs[0].check
-        for answer in sorted(by_combo[combo], key=lambda answer: answer.query):
-            mismatch = check(answer.query, answer.outputs, rtol)
+        pack, answers = bout.workloads[combo].packs[0], sorted(by_combo[combo], key=lambda answer: answer.query)
+        foreseen = -1
+        for number, answer in enumerate(answers):
+            if answer.query > foreseen:
+                ahead = list(dict.fromkeys(later.query for later in answers[number : number + FORESEEN]))
+                pack.foresee(ahead)
+                foreseen = ahead[-1]
+            mismatch = pack.check(answer.query, answer.outputs, rtol)
             if mismatch:
                 where = f"timed call on {combos[combo].name}, seed {bout.seed}, query {answer.query}"
                 return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))

@@ -24,6 +24,7 @@ class PackInstance:
     outputs: the arrays that a call fills; bulky: those so large that of timed calls only a sample is kept.
     repeats: when it is not 0, calls and outputs have a first axis of so many calls, which are made in one go.
     check(i, outputs, rtol): compares the outputs of call i, all or without the bulky ones, with the reference.
+    foresee(calls): that these are checked next; the reference may be many times as fast on all of them at once.
     """
 
     params: Mapping[str, Any]
@@ -33,6 +34,7 @@ class PackInstance:
     check: Callable[[int, Arrays, float], Mismatch | None]
     bulky: frozenset[str] = frozenset()
     repeats: int = 0
+    foresee: Callable[[Sequence[int]], None] = lambda _calls: None
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.targets.mismatch import Mismatch
-from pytest_lance_ar.targets.pq_l2 import inputs, reference
+from pytest_lance_ar.targets.pq_l2 import inputs, quantizer, reference
 from pytest_lance_ar.targets.pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
@@ -52,7 +52,7 @@ def instance_of(
 ) -> Instance:
     """The instance of one kernel object that serves (codes, queries) pairs, all with one k or each with its own.
 
-    many_calls: it is worth compiling what computes the expected distances.
+    many_calls: the reference's answers can be had for many calls at once.
     """
     ks = [k] * len(packs) if isinstance(k, int) else k
     return Instance(
@@ -66,22 +66,21 @@ def instance_of(
 
 
 def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int, many_calls: bool) -> PackInstance:
-    if many_calls:
-        from pytest_lance_ar.targets.pq_l2 import (
-            quantizer,
-        )  # numba compiles it on import, which not every run needs
+    foreseen: dict[int, tuple[Float32, Float32]] = {}
 
-        distances = partial(quantizer.distances, codes_t=np.ascontiguousarray(codes.T))
-    else:
-        distances = partial(reference.distances, codes=codes)
+    def foresee(calls: Sequence[int]) -> None:
+        tables = np.array([reference.distance_table(queries[i], codebook) for i in calls])
+        distances = quantizer.distances(tables, np.ascontiguousarray(codes.T))
+        foreseen.clear()
+        foreseen.update(zip(calls, zip(tables, distances, strict=True), strict=True))
 
     @lru_cache(maxsize=1)  # both sides of a duel answer the same query
     def expected(i: int) -> tuple[Float32, Float32]:
         table = reference.distance_table(queries[i], codebook)
-        return table, distances(table)
+        return table, reference.distances(table, codes)
 
     def check(i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
-        return compare_answer(*expected(i), k, outputs, rtol)
+        return compare_answer(*(foreseen.get(i) or expected(i)), k, outputs, rtol)
 
     n = min(k, len(codes))
     return PackInstance(
@@ -95,14 +94,13 @@ def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int, many_calls:
         },
         check=check,
         bulky=frozenset(["table"]),
+        foresee=foresee if many_calls else lambda _calls: None,
     )
 
 
 @lru_cache(maxsize=16)
 def fixture(shape: PqShape, distribution: str, seed: int, count: int = FIXTURE_VECTORS) -> tuple[Float32, Codes]:
     """A trained codebook, float32 (M, K, dsub), and the codes of `count` vectors, uint8 (count, M). Both read-only."""
-    from pytest_lance_ar.targets.pq_l2 import quantizer
-
     vectors = inputs.vectors(distribution, count, shape.dim, seed=seed, role="base")
     codebook = quantizer.trained_codebook(
         vectors[:FIXTURE_VECTORS], shape, Stream(seed, "codebook", distribution, *_numbers(shape))

@@ -1,90 +1,30 @@
-"""Training a product quantizer, coding vectors with it and summing up coded distances: compiled, and deterministic.
+"""Training a product quantizer, coding vectors with it and summing up coded distances: fast, and deterministic.
 
-Sequential float32 arithmetic without FMA (numba contracts nothing unless `fastmath` asks for it), first index on ties:
-the same codebook and the same codes on every machine. The loops release the GIL; numba compiles them on import.
+What is computed is what sequential float32 loops without FMA compute, first index on ties: the same codebook and the
+same codes on every machine. Matrix products, whose rounding no two machines share, only tell which centroids a vector
+cannot be nearest to; where more than one is left, the loops' own sums decide. Nothing is compiled, so that no setting
+of the user's numba reaches the gate, and no step takes long: who waits can give up in between.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream, sampled_codebook
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 
 LLOYD_ITERATIONS: Final = 2
-
-
-@njit("void(float32[:, ::1], float32[:, :, ::1], uint8[:, ::1])", nogil=True)
-def _assign(vectors: Any, transposed: Any, codes: Any) -> None:
-    """codes[n, m] = index of the centroid nearest to sub-vector m of vector n. transposed: (M, dsub, K).
-
-    The loops over k are what LLVM turns into SIMD; each sum still runs over d in order.
-    """
-    num_sub_vectors, dsub, num_centroids = transposed.shape
-    distance = np.empty(num_centroids, np.float32)
-    bits = distance.view(np.int32)
-    for m in range(num_sub_vectors):
-        for n in range(vectors.shape[0]):
-            x = vectors[n, m * dsub : (m + 1) * dsub]
-            distance[:] = np.float32(0.0)
-            d = 0
-            while d + 4 <= dsub:
-                c0, c1, c2, c3 = (
-                    transposed[m, d],
-                    transposed[m, d + 1],
-                    transposed[m, d + 2],
-                    transposed[m, d + 3],
-                )
-                for k in range(num_centroids):
-                    e0, e1, e2, e3 = x[d] - c0[k], x[d + 1] - c1[k], x[d + 2] - c2[k], x[d + 3] - c3[k]
-                    distance[k] = (((distance[k] + e0 * e0) + e1 * e1) + e2 * e2) + e3 * e3
-                d += 4
-            while d < dsub:
-                for k in range(num_centroids):
-                    e0 = x[d] - transposed[m, d, k]
-                    distance[k] += e0 * e0
-                d += 1
-            # The bits of floats that are not negative order as they do; with k below them the minimum is the first.
-            nearest = np.int64(np.iinfo(np.int64).max)
-            for k in range(num_centroids):
-                nearest = min(nearest, (np.int64(bits[k]) << 8) | k)
-            codes[n, m] = nearest & 255
-
-
-@njit("void(float32[:, ::1], uint8[:, ::1], float32[:, :, ::1])", nogil=True)
-def _move_to_means(vectors: Any, codes: Any, codebook: Any) -> None:
-    """Move every centroid to the mean of its members; one without members stays. codebook: (M, K, dsub)."""
-    num_sub_vectors, num_centroids, dsub = codebook.shape
-    sums = np.empty((num_centroids, dsub), np.float64)
-    counts = np.empty(num_centroids, np.int64)
-    for m in range(num_sub_vectors):
-        sums[:] = 0.0
-        counts[:] = 0
-        for n in range(vectors.shape[0]):
-            k = codes[n, m]
-            counts[k] += 1
-            for d in range(dsub):
-                sums[k, d] += vectors[n, m * dsub + d]
-        for k in range(num_centroids):
-            if counts[k] > 0:
-                for d in range(dsub):
-                    codebook[m, k, d] = np.float32(sums[k, d] / counts[k])
-
-
-@njit("void(float32[:, ::1], uint8[:, ::1], float32[::1])", nogil=True)
-def _sum_entries(table: Any, codes_t: Any, total: Any) -> None:
-    num_sub_vectors, count = codes_t.shape
-    for start in range(0, count, 2048):
-        part = total[start : start + 2048]
-        part[:] = np.float32(0.0)
-        for m in range(num_sub_vectors):
-            column = codes_t[m, start : start + 2048]
-            for n in range(len(part)):
-                part[n] += table[m, column[n]]
+BATCH: Final = 64
+"""Queries whose distances are summed up at once: a table's entries for all of them lie side by side."""
+_PRODUCT: Final = 1 << 20
+"""Multiplications in one matrix product, about: its result stays in the cache."""
+_CHUNK: Final = 1024
+_UNIT: Final = 2.0**-24
+_UNDERFLOW: Final = 1e-36
+"""More than an operation loses when its result is denormal, or is taken for zero."""
 
 
 def trained_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float32:
@@ -97,18 +37,113 @@ def trained_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float3
 
 def encode(vectors: Float32, codebook: Float32) -> NDArray[np.uint8]:
     """Code every sub-vector by its nearest centroid: uint8 (N, M). On a tie the first centroid wins."""
-    codes = np.empty((len(vectors), codebook.shape[0]), np.uint8)
-    _assign(_own(vectors), _own(codebook.transpose(0, 2, 1)), codes)
+    codes = np.empty((len(vectors), len(codebook)), np.uint8)
+    for part, centroids, column in zip(_parts(vectors, codebook), codebook, codes.T, strict=True):
+        if np.count_nonzero(part) < part.size // 2:  # sparse data: all zeros have one answer
+            live = np.flatnonzero(part.any(axis=1))
+            column[:] = _nearest(np.zeros((1, part.shape[1]), np.float32), centroids)
+            column[live] = _nearest(part[live], centroids)
+        else:
+            column[:] = _nearest(part, centroids)
     return codes
 
 
-def distances(table: Float32, codes_t: NDArray[np.uint8]) -> Float32:
-    """What `reference.distances` returns, bit for bit, from transposed codes (M, N): for checks by the thousand."""
-    total = np.empty(codes_t.shape[1], np.float32)
-    _sum_entries(_own(table), _own(codes_t), total)
+def distances(tables: Float32, codes_t: NDArray[np.uint8]) -> Float32:
+    """What `reference.distances` returns, bit for bit, for many queries at once: float32 (Q, N).
+
+    tables: float32 (Q, M, K); codes_t: uint8 (M, N), transposed.
+    """
+    total = np.empty((len(tables), codes_t.shape[1]), np.float32)
+    for first in range(0, len(tables), BATCH):
+        entries = np.ascontiguousarray(tables[first : first + BATCH].transpose(1, 2, 0))
+        for start in range(0, codes_t.shape[1], _CHUNK):
+            chunk = codes_t[:, start : start + _CHUNK].astype(np.intp)
+            sums = np.zeros((chunk.shape[1], entries.shape[2]), np.float32)
+            taken = np.empty_like(sums)
+            for table, column in zip(entries, chunk, strict=True):
+                sums += np.take(table, column, axis=0, out=taken, mode="clip")
+            total[first : first + BATCH, start : start + _CHUNK] = sums.T
     return total
 
 
-def _own(array: NDArray[Any]) -> NDArray[Any]:
-    """The array, or a copy where it is not C-contiguous or is read-only: the compiled signatures take neither."""
-    return np.require(array, requirements=["C", "W"])
+def _parts(vectors: Float32, codebook: Float32) -> list[Float32]:
+    """The sub-vectors, M times (N, dsub), C-contiguous."""
+    parts = vectors.reshape(len(vectors), len(codebook), codebook.shape[2]).transpose(1, 0, 2)
+    return [np.ascontiguousarray(part) for part in parts]
+
+
+def _move_to_means(vectors: Float32, codes: NDArray[np.uint8], codebook: Float32) -> None:
+    """Move every centroid to the mean of its members; one without members stays. codebook: (M, K, dsub)."""
+    num_centroids = codebook.shape[1]
+    for part, column, centroids in zip(_parts(vectors, codebook), codes.T, codebook, strict=True):
+        counts = np.bincount(column, minlength=num_centroids)
+        some = counts > 0
+        for values, moved in zip(part.T, centroids.T, strict=True):
+            sums = np.bincount(column, values, num_centroids)  # in float64, one member after the other
+            moved[some] = sums[some] / counts[some]
+
+
+def _nearest(vectors: Float32, centroids: Float32) -> NDArray[np.intp]:
+    """The index of the nearest centroid, the first of several: (N,). vectors: (N, dsub); centroids: (K, dsub).
+
+    Up to |x|^2, which all centroids share, the squared distance is |c|^2 - 2 x.c. The product's error and that of the
+    sequential sum are bounded as for any order of summation (Higham, "Accuracy and Stability of Numerical Algorithms",
+    section 3.1), the shift of the origin adds a little: a centroid that is farther than the least by more than
+    `margin` has a larger sequential sum.
+    """
+    count, dsub = vectors.shape
+    kept = _distinct(centroids)
+    centroids = centroids[kept]
+    with np.errstate(all="ignore"):  # what is not finite is left to the sequential sums
+        origin = centroids.mean(axis=0)
+        shifted = centroids - origin
+        squares = np.einsum("kd,kd->k", shifted, shifted)
+        right = np.concatenate([-2 * shifted.T, squares[np.newaxis]])
+        left = np.ones((count, dsub + 1), np.float32)
+        np.subtract(vectors, origin, out=left[:, :dsub])
+        reach = np.sqrt(np.einsum("nd,nd->n", left[:, :dsub], left[:, :dsub])) + np.sqrt(squares.max())
+        margin = np.float32(6 * (dsub + 3) * _UNIT) * reach * reach + np.float32(_UNDERFLOW * (dsub + 3))
+        nearest = np.empty(count, np.intp)
+        step = max(16, _PRODUCT // right.size)
+        numbers = np.arange(step)
+        undecided: list[NDArray[np.intp]] = []
+        possible: list[NDArray[np.bool_]] = []
+        for start in range(0, count, step):
+            scores = left[start : start + step] @ right
+            rows = numbers[: len(scores)]
+            best = scores.argmin(axis=1)
+            nearest[start : start + step] = best
+            bound = scores[rows, best] + margin[start : start + step]
+            scores[rows, best] = np.inf
+            close = np.flatnonzero(~(scores.min(axis=1) > bound))
+            if len(close):
+                scores[rows, best] = -np.inf
+                possible.append(~(scores[close] > bound[close, np.newaxis]))
+                undecided.append(start + close)
+        if undecided:
+            which = np.concatenate(undecided)
+            nearest[which] = _first_least(vectors[which], centroids, np.concatenate(possible))
+    return kept[nearest]
+
+
+def _distinct(centroids: Float32) -> NDArray[np.intp]:
+    """The indices of all centroids that are not one before again, ascending."""
+    sums = np.sort(centroids.sum(axis=1))
+    if (sums[1:] != sums[:-1]).all():
+        return np.arange(len(centroids))
+    positive = np.ascontiguousarray(centroids + np.float32(0))  # of two zeros one
+    keys = positive.view(np.dtype((np.void, positive.shape[1] * positive.itemsize))).ravel()
+    return np.sort(np.unique(keys, return_index=True)[1])
+
+
+def _first_least(vectors: Float32, centroids: Float32, possible: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The first possible centroid whose sequential float32 sum is the least: (N,). possible: (N, K), never none."""
+    rows, columns = np.nonzero(possible)
+    sums = np.zeros(len(rows), np.float32)
+    for values, entries in zip(vectors.T, centroids.T, strict=True):
+        difference = values[rows] - entries[columns]
+        sums += difference * difference
+    numbers = np.arange(len(vectors))
+    least = np.minimum.reduceat(sums, np.searchsorted(rows, numbers))
+    hits = np.flatnonzero(sums == least[rows])
+    return np.asarray(columns[hits[np.searchsorted(rows[hits], numbers)]])

@@ -91,7 +91,7 @@ for place in ("@PROJECT@", "@SITE@", "@OUTSIDE@"):
         with open(f"{place}/.numba_config.yaml", "w") as file:
             file.write("disable_jit: 1\\n")
         os.makedirs(f"{place}/__pycache__", exist_ok=True)
-        with open(f"{place}/__pycache__/quantizer.distances-1.py311.nbi", "wb") as file:
+        with open(f"{place}/__pycache__/quantizer.encode-1.py311.nbi", "wb") as file:
             file.write(b"poison")
     except OSError:
         pass

@@ -580,7 +580,8 @@ def test_no_vectors(structure: str) -> None:
 
 @pytest.mark.parametrize("shape", [SMALL, PqShape(5, 1, 7)], ids=str)
 @pytest.mark.parametrize("n", [0, 1, 300])
-def test_many_calls_change_no_judgement(shape: PqShape, n: int) -> None:
+@pytest.mark.parametrize("foreseen", [False, True])
+def test_many_calls_change_no_judgement(shape: PqShape, n: int, foreseen: bool) -> None:
     rng = np.random.default_rng(n)
     codebook = rng.standard_normal((shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim))
     codes = rng.integers(0, shape.num_centroids, (n, shape.num_sub_vectors)).astype(np.uint8)
@@ -588,6 +589,8 @@ def test_many_calls_change_no_judgement(shape: PqShape, n: int) -> None:
     instance = instance_of(shape, codebook.astype(np.float32), [(codes, queries)], 10, many_calls=True)
     for call in range(2):
         answer = right_answer(instance, 0, call)
+        if foreseen:
+            instance.packs[0].foresee([0, 1])
         assert instance.packs[0].check(call, answer, 0.0) is None
         assert instance.packs[0].check(1 - call, answer, 0.0) is not None
 

@@ -1,6 +1,9 @@
-"""The compiled quantizer does what literal loops over float32 values do, bit for bit."""
+"""The quantizer does what literal loops over float32 values do, bit for bit."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from pytest_lance_ar.targets.pq_l2 import quantizer, reference
-from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, Stream, vectors
+from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES, Stream, vectors
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 
 Float32 = NDArray[np.float32]
@@ -190,28 +193,63 @@ def test_training_leaves_the_vectors_alone() -> None:
         st.tuples(st.integers(1, 9), st.integers(1, 7)),
         elements=st.one_of(st.floats(0, 2.0**100, width=32), st.floats(0, 1, width=32)),
     ),
-    count=st.one_of(st.integers(0, 20), st.sampled_from([2047, 2048, 2049, 4095, 4096, 4097, 6000])),
+    queries=st.sampled_from([0, 1, 2, 5, 64, 65, 130]),
+    count=st.one_of(st.integers(0, 20), st.sampled_from([1023, 1024, 1025, 2048, 2049])),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_distances_are_those_of_the_reference(table: Float32, count: int, seed: int) -> None:
+def test_distances_are_those_of_the_reference(table: Float32, queries: int, count: int, seed: int) -> None:
     parts, centroids = table.shape
     codes = np.random.default_rng(seed).integers(0, centroids, (count, parts)).astype(np.uint8)
-    summed = quantizer.distances(table, np.ascontiguousarray(codes.T))
+    tables = np.array([table * np.float32(query) for query in range(queries)], np.float32)
+    summed = quantizer.distances(tables.reshape(queries, parts, centroids), np.ascontiguousarray(codes.T))
     assert summed.dtype == np.float32
-    assert summed.shape == (count,)
-    assert summed.tobytes() == reference.distances(table, codes).tobytes()
+    assert summed.shape == (queries, count)
+    for one, sums in zip(tables, summed, strict=True):
+        assert sums.tobytes() == reference.distances(one, codes).tobytes()
 
 
-@pytest.mark.parametrize("count", [1, 2047, 2048, 2049, 4097])
+@pytest.mark.parametrize("count", [1, 1023, 1024, 1025, 4097])
 def test_distances_on_dense_data(count: int) -> None:
     rng = np.random.default_rng(count)
     table = (rng.random((16, 256)) * 10.0 ** rng.integers(-6, 7, (16, 256))).astype(np.float32)
     codes = rng.integers(0, 256, (count, 16)).astype(np.uint8)
-    summed = quantizer.distances(table, np.ascontiguousarray(codes.T))
+    summed = quantizer.distances(table[np.newaxis], np.ascontiguousarray(codes.T))[0]
     assert summed.tobytes() == reference.distances(table, codes).tobytes()
 
 
 def test_distances_take_the_reference_table_as_it_is() -> None:
     table = reference.distance_table(np.array([3, 4], np.float32), np.zeros((2, 1, 1), np.float32))
     assert not table.flags.writeable
-    assert quantizer.distances(table, np.zeros((2, 1), np.uint8)).tolist() == [25]
+    assert quantizer.distances(table[np.newaxis], np.zeros((2, 1), np.uint8)).tolist() == [[25]]
+
+
+@pytest.mark.parametrize("distribution", [*DISTRIBUTIONS, *EXTREMES])
+def test_what_matrix_products_leave_open_is_decided_by_the_sums(distribution: str) -> None:
+    """As many centroids as there can be, many near ties, and values of every kind."""
+    shape = PqShape(20, 4, 256)
+    base = vectors(distribution, 300, shape.dim, seed=3, role="base")
+    codebook = quantizer.trained_codebook(base, shape, Stream(3))
+    parts = base.reshape(len(base), 4, 1, 5)
+    sums = np.zeros((len(base), 4, 256), np.float32)
+    for d in range(5):
+        difference = parts[..., d] - codebook[:, :, d]
+        sums += difference * difference
+    np.testing.assert_array_equal(quantizer.encode(base, codebook), sums.argmin(axis=2))
+
+
+def test_many_vectors_are_coded_like_few() -> None:
+    """What is done in pieces has no seams."""
+    base = vectors("integers", 2600, 4, seed=4, role="base")
+    codebook = quantizer.trained_codebook(base[:300], PqShape(4, 2, 200), Stream(4))
+    pieces = [quantizer.encode(base[start : start + 13], codebook) for start in range(0, len(base), 13)]
+    np.testing.assert_array_equal(quantizer.encode(base, codebook), np.concatenate(pieces))
+
+
+def test_numba_has_no_part_in_it() -> None:
+    commands = [
+        "import sys",
+        "from pytest_lance_ar.targets.pq_l2.target import TARGET",
+        "TARGET.workload(TARGET.combos[0], 1, 0)",
+        "assert 'numba' not in sys.modules",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(commands)], check=True)
