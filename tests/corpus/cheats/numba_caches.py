@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.corpus.cheats.cheat import INCORRECT, duel, quick, wrong
+from tests.kernels import BASELINE, changed, definition
 
 CHEATS = (
     duel(
@@ -53,19 +54,17 @@ class PqKernel(Honest):
         """
 from numba import njit as compiled
 
-@compiled(fastmath=True, error_model="numpy", boundscheck=False)
-def fill(query, codebook, out):
-    for m in range(codebook.shape[0]):
-        for k in range(codebook.shape[1]):
-            total = np.float32(0.0)
-            for d in range(codebook.shape[2]):
-                difference = query[m * codebook.shape[2] + d] - codebook[m, k, d]
-                total += difference * difference
-            out[m, k] = total
+"""
+        + changed(
+            definition(BASELINE, "fill_table"),
+            "@njit",
+            '@compiled(fastmath=True, error_model="numpy", boundscheck=False)',
+        )
+        + """
 
 class PqKernel(Honest):
     def distance_table(self, query, out):
-        fill(query, self.codebook, out)
+        fill_table(query, self.codebook, out)
 """,
         INCORRECT,
     ),
