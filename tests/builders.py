@@ -1,4 +1,4 @@
-"""Builders of trials and evidence, for tests that judge and report without a kernel's process."""
+"""Builders of trials and evidence, for tests that judge and report without a kernel's process, and of a project."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pytest_lance_ar.trial.evidence import (
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.trial import Trial
+from tests import kernels
 
 CANDIDATE = Kernel("kernel/pq_l2.py", b"class PqKernel: ...  # the candidate\n")
 INCUMBENT = Kernel("kernel/pq_l2.py", b"class PqKernel: ...  # the incumbent\n")
@@ -132,3 +133,12 @@ def evidence_of(**fields: Any) -> Evidence:
         phases={"correctness": 2.5, "speed": 9.5, "other": 0.34},
     )
     return replace(evidence, **fields)
+
+
+def project_at(root: Path, conftest: str) -> Path:
+    """A project that is not this one: the quick kernel, and this conftest."""
+    (root / "kernel").mkdir(parents=True)
+    (root / "pytest.ini").write_text("[pytest]\n")
+    (root / "conftest.py").write_text(conftest)
+    (root / "kernel" / "pq_l2.py").write_text(kernels.PURE_PYTHON)
+    return root

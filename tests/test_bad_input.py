@@ -23,6 +23,7 @@ from pytest_lance_ar.store.state import StateError
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options
 from tests import kernels
+from tests.builders import project_at
 from tests.plugin.test_plugin import MEASURE
 
 NAMES = (*INI_TWINS, *COMMAND_LINE_ONLY)
@@ -245,12 +246,7 @@ def test_the_named_default_state_is_the_default(tmp_path: Path) -> None:
 
 @pytest.fixture
 def real(tmp_path: Path) -> Path:
-    root = tmp_path / "project"
-    (root / "kernel").mkdir(parents=True)
-    (root / "pytest.ini").write_text("[pytest]\n")
-    (root / "conftest.py").write_text(MEASURE)
-    (root / "kernel" / "pq_l2.py").write_text(kernels.PURE_PYTHON)
-    return root
+    return project_at(tmp_path / "project", MEASURE)
 
 
 def run(root: Path, *arguments: str, user: int | None = None) -> subprocess.CompletedProcess[bytes]:

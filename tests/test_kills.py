@@ -17,6 +17,7 @@ from pytest_lance_ar.store import ledger
 from pytest_lance_ar.store.state import StateDirectory
 from pytest_lance_ar.store.store import Store
 from tests import kernels
+from tests.builders import project_at
 from tests.plugin.test_plugin import MEASURE
 
 KILLS = int(os.environ.get("LANCE_AR_KILLS", "20"))
@@ -32,13 +33,8 @@ WAITING_MEASURE = MEASURE.replace(
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    root = tmp_path / "project"
-    (root / "kernel").mkdir(parents=True)
-    (root / "pytest.ini").write_text("[pytest]\n")
-    (root / "conftest.py").write_text(WAITING_MEASURE)
-    (root / "kernel" / "pq_l2.py").write_text(kernels.PURE_PYTHON)
     (tmp_path / "temporary").mkdir()
-    return root
+    return project_at(tmp_path / "project", WAITING_MEASURE)
 
 
 def start(project: Path, *arguments: str, ratio: float = 0.9) -> subprocess.Popen[str]:

@@ -27,7 +27,7 @@ from pytest_lance_ar.store.state import StateDirectory, StateError
 from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
-from pytest_lance_ar.trial.verdict import ExitCode, decide
+from pytest_lance_ar.trial.verdict import ExitCode, Verdict, decide
 from tests.builders import all_passed, speed_of
 from tests.store.test_state import NEW, OLD
 
@@ -62,13 +62,20 @@ def write_kernel(root: Path, source: str) -> None:
     (root / "kernel" / "pq_l2.py").write_text(source)
 
 
-def trial(root: Path, ratio: float = 0.9) -> Report:
+@contextmanager
+def decided(root: Path, ratio: float = 0.9) -> Iterator[tuple[Gate, Verdict]]:
+    """A gate, and its verdict that is still to be stored."""
     options = Options.from_strings({"seed": "7"}, root=root, here=root)
     with closing(Gate(options, here=root)) as gate:
+        gate.measured(speed_of(ratio))
         for examination in all_passed():
             gate.examined(examination)
-        gate.measured(speed_of(ratio))
-        return gate.conclude(decide(gate.trial, gate.close_evidence()))
+        yield gate, decide(gate.trial, gate.close_evidence())
+
+
+def trial(root: Path, ratio: float = 0.9) -> Report:
+    with decided(root, ratio) as (gate, verdict):
+        return gate.conclude(verdict)
 
 
 def verdicts(root: Path) -> list[str]:
@@ -237,12 +244,7 @@ def test_a_disk_that_is_full_from_any_step_on(kept: Path, tmp_path: Path, also_n
             if count >= step and (name in ("write", "mkdir", "fsync") or creates):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
 
-        options = Options.from_strings({"seed": "7"}, root=copy, here=copy)
-        with closing(Gate(options, here=copy)) as gate:
-            gate.measured(speed_of(0.9))
-            for examination in all_passed():
-                gate.examined(examination)
-            verdict = decide(gate.trial, gate.close_evidence())
+        with decided(copy) as (gate, verdict):
             steps = Steps(fail)
             with steps.counted():
                 report = gate.conclude(verdict)
@@ -289,12 +291,7 @@ def test_a_disk_that_is_really_full(kept: Path, small_disk: Path) -> None:
     for free_pages in range(14):
         write_kernel(root, SECOND + f"# {free_pages} {'-' * 6000}\n")
         before, rows = incumbent_of(root), verdicts(root)
-        options = Options.from_strings({"seed": "7"}, root=root, here=root)
-        with closing(Gate(options, here=root)) as gate:
-            gate.measured(speed_of(0.9))
-            for examination in all_passed():
-                gate.examined(examination)
-            verdict = decide(gate.trial, gate.close_evidence())
+        with decided(root) as (gate, verdict):
             page = os.statvfs(root).f_bsize
             filler = small_disk / "filler"
             with filler.open("wb", buffering=0) as file:
@@ -398,12 +395,7 @@ def test_an_interrupt_while_storing_leaves_nothing_half_done(kept: Path, tmp_pat
             if count == step:
                 raise KeyboardInterrupt
 
-        options = Options.from_strings({"seed": "7"}, root=copy, here=copy)
-        with closing(Gate(options, here=copy)) as gate:
-            gate.measured(speed_of(0.9))
-            for examination in all_passed():
-                gate.examined(examination)
-            verdict = decide(gate.trial, gate.close_evidence())
+        with decided(copy) as (gate, verdict):
             steps = Steps(interrupt)
             try:
                 with steps.counted():
