@@ -16,10 +16,11 @@ from _pytest.mark import ParameterSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_lance_ar import gate as gate_module
 from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.plugin.options import COMMAND_LINE_ONLY, INI_TWINS
-from pytest_lance_ar.store.state import StateError
+from pytest_lance_ar.seal import watch
+from pytest_lance_ar.store.store import StoreError
+from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options
 from tests import kernels
@@ -53,9 +54,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long in opening a gate, and has no say in what is asked here."""
-    monkeypatch.setattr(gate_module, "fingerprint", lambda *_, **__: {})
-    monkeypatch.setattr(gate_module, "contradicted", lambda *_: ())
-    monkeypatch.setattr(gate_module.__dict__["git"], "_git", lambda *_: None)
+    monkeypatch.setattr(watch, "fingerprint", lambda *_, **__: {})
+    monkeypatch.setattr(watch, "contradicted", lambda *_: ())
+    monkeypatch.setattr(git, "_git", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -79,7 +80,7 @@ def open_with_nonsense(project: Path, values: dict[str, str], rebaseline: bool) 
     try:
         options = Options.from_strings(values, root=project, here=project, rebaseline=rebaseline)
         gate = Gate(options, here=project)
-    except (OptionError, StateError):
+    except (OptionError, StoreError):
         assert tree(project) == before
     else:
         gate.close()

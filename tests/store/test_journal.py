@@ -21,9 +21,11 @@ from pytest_lance_ar import gate as gate_module
 from pytest_lance_ar.files import Staged, write_record
 from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.report.report import Report
+from pytest_lance_ar.seal import watch
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.state import StateDirectory, StateError
+from pytest_lance_ar.store.store import StoreError
 from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
@@ -43,8 +45,8 @@ def no_git_and_no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(git, "describe_commit", lambda _: "-")
     monkeypatch.setattr(gate_module, "sweep", list)  # how many steps it takes is up to other gates on this machine
-    monkeypatch.setattr(gate_module, "fingerprint", lambda *_, **__: {"conftest.py": "0" * 64})
-    monkeypatch.setattr(gate_module, "contradicted", lambda *_: ())
+    monkeypatch.setattr(watch, "fingerprint", lambda *_, **__: {"conftest.py": "0" * 64})
+    monkeypatch.setattr(watch, "contradicted", lambda *_: ())
 
 
 @pytest.fixture
@@ -316,7 +318,7 @@ def test_a_state_directory_on_a_read_only_file_system(kept: Path, small_disk: Pa
     shutil.copytree(kept, root)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     options = Options.from_strings({}, root=root, here=root)
-    with pytest.raises(StateError, match=r"cannot be written \(Read-only file system\); name a writable directory"):
+    with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\); name a writable directory"):
         Gate(options, here=root)
     against = replace(options, against=str(options.kernel))
     Gate(against, here=root).close()
@@ -377,7 +379,7 @@ def test_a_journal_of_other_types_is_refused(tmp_path: Path, field: str, value: 
 def test_a_damaged_journal_stops_the_gate_and_leaves_all_as_it_is(kept: Path) -> None:
     (kept / ".lance_ar" / "journal.json").write_text("{")
     with pytest.raises(
-        StateError, match=r"journal\.json is damaged .*remove journal\.json and run the last trial again"
+        StoreError, match=r"journal\.json is damaged .*remove journal\.json and run the last trial again"
     ):
         open_and_close(kept)
     assert (incumbent_of(kept), verdicts(kept)) == (FIRST, ["baseline"])
