@@ -64,7 +64,7 @@ def children():
 
 
 def siblings():
-    return [child for child in children() if child != os.getpid()]
+    return [child for child in attempt(children) or () if child != os.getpid()]
 
 """
 """Follows the kernel that a cheat wraps. No import in it is one that the static check refuses."""

@@ -81,7 +81,7 @@ CHEATS = (
     _two_faced(
         "lossy_in_later_processes",
         "looks at the process table for how far the trial is",
-        "timed(codes) and len(children() or range(9)) > 3",
+        "timed(codes) and len(attempt(children) or range(9)) > 3",
     ),
     _two_faced(
         "lossy_by_the_gates_threads",
