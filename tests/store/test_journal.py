@@ -20,6 +20,7 @@ import pytest
 from pytest_lance_ar import gate as gate_module
 from pytest_lance_ar.files import Staged, write_record
 from pytest_lance_ar.gate import Gate
+from pytest_lance_ar.host.scratch import Swept
 from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.seal import watch
 from pytest_lance_ar.store import journal, ledger
@@ -44,7 +45,8 @@ def no_git_and_no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
     """They write nothing, and take most of the time; a process that is killed loses nothing that fsync would save."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(git, "describe_commit", lambda _: "-")
-    monkeypatch.setattr(gate_module, "sweep", list)  # how many steps it takes is up to other gates on this machine
+    # How many steps sweeping takes is up to other gates on this machine.
+    monkeypatch.setattr(gate_module, "sweep", lambda: Swept([], []))
     monkeypatch.setattr(watch, "fingerprint", lambda *_, **__: {"conftest.py": "0" * 64})
     monkeypatch.setattr(watch, "contradicted", lambda *_: ())
 
