@@ -20,7 +20,7 @@ from pytest_lance_ar.store.store import Store, StoreError
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import CorrectnessEvidence, Evidence, Examination, SpeedEvidence
 from pytest_lance_ar.trial.options import Options
-from pytest_lance_ar.trial.trial import Incumbent, Kernels, Trial
+from pytest_lance_ar.trial.trial import Incumbent, Kernels, Trial, astray
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
 RECORDED: frozenset[str] = frozenset(
@@ -44,16 +44,18 @@ class Gate:
             kernels = Kernels.read(options, here)
             self._json.check()
             if self.stores:
-                self._store.open()
+                self._store.open(anew=options.rebaseline)
             remembers = options.against is None and not options.rebaseline
+            incumbent = self._store.incumbent if remembers else None
             self.trial = Trial.open(
                 options,
                 kernels,
-                self._store.incumbent if remembers else None,
+                incumbent,
                 deadline=Deadline.after(options.budget),
                 core=platform.timing_core(),
             )
             self._sealed = self._store.seal if remembers else None
+            self._astray = astray(options, incumbent, self._store.source_file(incumbent.kernel)) if incumbent else ""
         except BaseException:
             self._store.close()
             raise
@@ -69,7 +71,7 @@ class Gate:
     def notices(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
         stuck = (f"{path}, left by a killed run, cannot be removed; remove it by hand" for path in self._stuck)
-        return [*self._store.notices, *stuck]
+        return [*self._store.notices, *stuck, *filter(None, [self._astray])]
 
     @property
     def stores(self) -> bool:

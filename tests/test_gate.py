@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -294,7 +296,7 @@ def test_against_what_is_neither_a_file_nor_a_ref(root: Path, against: str) -> N
         gate_of(root, against=against)
     assert str(error.value) == (
         f"--lance-ar-against {against!r} is neither a kernel file nor a git commit, branch or tag that has "
-        "kernel/pq_l2.py"
+        f"kernel/pq_l2.py; {root / 'kernel'} is in no git repository"
     )
 
 
@@ -495,3 +497,84 @@ def test_a_note_in_the_terminals_own_bytes_is_no_reason_to_fail(kept: Path) -> N
     report = trial(kept, note=b"caf\xe9".decode("utf-8", errors="surrogateescape"))
     assert report.verdict.name == "keep"
     assert verdicts(kept) == ["baseline", "keep"]
+
+
+def test_rows_without_an_incumbent_are_no_new_project(kept: Path) -> None:
+    shutil.rmtree(kept / ".lance_ar")
+    with pytest.raises(StoreError, match=r"results\.tsv has rows.* restore .*--lance-ar-rebaseline"):
+        gate_of(kept)
+    assert trial(kept, rebaseline=True).verdict.name == "baseline"
+    assert incumbent_of(kept) == SECOND
+
+
+def test_a_ledger_and_an_incumbent_that_are_both_gone_are_missed(kept: Path) -> None:
+    (kept / "results.tsv").unlink()
+    (kept / ".lance_ar" / "incumbent.json").unlink()
+    with pytest.raises(StoreError, match=r"results\.tsv is gone, which had 1 rows"):
+        gate_of(kept)
+
+
+def test_rows_of_kernels_that_were_never_right_are_no_history(root: Path) -> None:
+    with closing(gate_of(root)) as gate:
+        assert conclude(gate, examinations=incorrect().examinations).verdict.name == "incorrect"
+    assert trial(root).verdict.name == "baseline"
+
+
+def in_git(directory: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    done = subprocess.run(["git", "-C", str(directory), *identity, *arguments], check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+@pytest.fixture
+def repository(root: Path) -> Path:
+    in_git(root, "init", "--quiet", "--initial-branch=trunk")
+    (root / ".gitignore").write_text(".lance_ar/\nresults.tsv\n")
+    in_git(root, "add", ".")
+    in_git(root, "commit", "--quiet", "-m", "first")
+    assert trial(root).verdict.name == "baseline"
+    return root
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_all_that_git_ignores_can_be_removed_and_the_incumbent_is_missed(repository: Path) -> None:
+    in_git(repository, "clean", "-fdxq")
+    assert not (repository / ".lance_ar").exists()
+    write_kernel(repository, SECOND)
+    with pytest.raises(StoreError, match=r"this repository had an incumbent, .*--lance-ar-rebaseline"):
+        gate_of(repository)
+    assert trial(repository, rebaseline=True).verdict.name == "baseline"
+    assert trial(repository, LOSS).verdict.name == "discard"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_second_worktree_is_judged_against_the_same_incumbent(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    in_git(repository, "worktree", "add", "--quiet", "-b", "other", str(other))
+    write_kernel(other, SECOND)
+    in_git(other, "commit", "--quiet", "-am", "second")
+    assert trial(other, LOSS).verdict.name == "discard"
+    assert trial(other).verdict.name == "keep"
+    assert verdicts(repository) == ["baseline", "discard", "keep"]
+    assert not (other / ".lance_ar").exists()
+    assert not (other / "results.tsv").exists()
+    commit = in_git(other, "rev-parse", "--short", "HEAD")
+    with closing(gate_of(repository)) as gate:
+        (notice,) = gate.notices
+    assert f"kept at commit {commit}, which is not in HEAD's history" in notice
+    assert f"git checkout {commit} -- kernel/pq_l2.py" in notice
+    in_git(repository, "checkout", "--quiet", commit, "--", "kernel/pq_l2.py")
+    in_git(repository, "commit", "--quiet", "-m", "taken over")
+    with closing(gate_of(repository)) as gate:
+        assert gate.notices == []
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_an_incumbent_that_was_never_committed_is_copied_from_the_state(repository: Path) -> None:
+    write_kernel(repository, SECOND)
+    in_git(repository, "commit", "--quiet", "--allow-empty", "-m", "aside")
+    assert trial(repository).verdict.name == "keep"
+    in_git(repository, "reset", "--quiet", "--hard", "HEAD~")
+    with closing(gate_of(repository)) as gate:
+        (notice,) = gate.notices
+    assert re.search(r"cp .*/kept/[0-9a-f]{64}\.py kernel/pq_l2\.py", notice)

@@ -23,7 +23,8 @@ from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
-from pytest_lance_ar.trial.options import DEFAULT_BUDGET, DEFAULT_STATE, MAX_RTOL, ledger_of
+from pytest_lance_ar.trial.options import DEFAULT_BUDGET, MAX_RTOL
+from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def add_to(commands: Commands) -> None:
         description="Exit status: 0 all rows verify, and the gain is real; 1 not so; 4 usage; 11 too noisy to say "
         "(--replay).",
     )
-    parser.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), metavar="DIR")
+    parser.add_argument("--state", type=Path, metavar="DIR")
     parser.add_argument("--replay", action="store_true", help="time the first baseline against the incumbent once more")
     parser.add_argument("--budget", type=float, default=DEFAULT_BUDGET, metavar="SECONDS")
     parser.set_defaults(run=run)
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Audit a state directory and its ledger, and print what was found."""
     try:
         here = Path.cwd()
-        state = (here / options.state).resolve()
+        state = (here / options.state).resolve() if options.state else home_of(here) / DEFAULT_STATE
         if not (math.isfinite(options.budget) and options.budget > 0):
             raise ValueError("--budget must be a number above 0")
         path = ledger_of(here, state)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from pytest_lance_ar.progress.history import HistoryError, read
 from pytest_lance_ar.progress.table import table
+from pytest_lance_ar.trial.places import LEDGER, home_of
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands
-
-LEDGER = "results.tsv"
 
 
 def add_to(commands: Commands) -> None:
@@ -32,13 +31,13 @@ def add_to(commands: Commands) -> None:
     ledger.add_argument(
         "--state", type=Path, metavar="DIR", help="what --lance-ar-state named: its results.tsv is read"
     )
-    ledger.add_argument("--ledger", type=Path, default=Path(LEDGER), metavar="FILE", help="%(default)s")
+    ledger.add_argument("--ledger", type=Path, metavar="FILE", help=LEDGER)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table and write what was asked for."""
-    ledger = options.state / LEDGER if options.state else options.ledger
+    ledger = options.state / LEDGER if options.state else options.ledger or _ledger_here()
     for option, path, endings in (("--out", options.out, (".png",)), ("--html", options.html, (".html", ".htm"))):
         # No other file of the experiment ends so, and none can be overwritten.
         if path is not None and path.suffix.lower() not in endings:
@@ -73,3 +72,10 @@ def run(options: argparse.Namespace) -> int:
 def _refuse(sentence: str) -> int:
     print(f"progress: {sentence}", file=sys.stderr)
     return ExitCode.USAGE
+
+
+def _ledger_here() -> Path:
+    """The ledger of the project in the working directory, by the shortest name."""
+    here = Path.cwd()
+    home = home_of(here)
+    return Path(LEDGER) if home == here else home / LEDGER

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from pytest_lance_ar.correctness.examples import Examples
+from pytest_lance_ar.files import DamagedRecord, read_record, write_record
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.ledger import Head, LedgerError
 from pytest_lance_ar.store.state import State, StateDirectory, StateError
+from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
+from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, witness_of
 from pytest_lance_ar.trial.trial import Incumbent
 
+WITNESS_VERSION: Final = 1
 KEPT: Final = ("baseline", "keep")
 Row = tuple[int, dict[str, str]]
 """A row of the ledger, with the number of its line."""
@@ -27,20 +31,24 @@ class StoreError(Exception):
 class Store:
     """A state directory and its ledger. `notices`: what a person should know, a sentence each."""
 
-    def __init__(self, path: Path, ledger_path: Path) -> None:
+    def __init__(self, path: Path, ledger_path: Path, witness: Path | None = None) -> None:
+        """`witness`: a file elsewhere that remembers that there was an incumbent."""
         self.notices: list[str] = []
+        self._witness = witness
         self._directory = StateDirectory(path)
         self._ledger = ledger_path
         self._state: State | None = None
 
     @classmethod
     def of(cls, options: Options) -> Store:
-        return cls(options.state, options.ledger)
+        is_default = options.state == home_of(options.root) / DEFAULT_STATE
+        return cls(options.state, options.ledger, witness_of(options.root) if is_default else None)
 
-    def open(self) -> None:
+    def open(self, *, anew: bool = False) -> None:
         """Have it all for this process alone, and find out now, not after the measurement, whether it can be stored.
 
-        What a killed run left half stored is completed. Raises StoreError.
+        What a killed run left half stored is completed. A history whose incumbent is gone is refused, unless a person
+        starts `anew`. Raises StoreError.
         """
         path, directory = self._ledger, self._directory
         try:
@@ -59,6 +67,8 @@ class Store:
             ) from error
         except (LedgerError, StateError) as error:
             raise StoreError(str(error)) from error
+        if not anew and self.incumbent is None and (lost := self._lost_history()):
+            raise StoreError(f"{lost}; restore {directory.path}, or run once with --lance-ar-rebaseline")
         if recovered is not None:
             self.notices.append("an earlier run was cut short while it stored its outcome, which is complete now")
         if problem:
@@ -130,6 +140,9 @@ class Store:
                 raise
         except (OSError, LedgerError, StateError) as error:
             raise StoreError(str(error)) from error
+        if kept is not None and self._witness is not None:
+            with suppress(OSError):
+                write_record(self._witness, {"version": WITNESS_VERSION, "incumbent": kept.kernel.sha256})
 
     def recover(self) -> bool:
         """Complete what a killed run left half stored; whether there was something. Raises StoreError."""
@@ -189,6 +202,23 @@ class Store:
         if state is not None and kept and state.incumbent.kernel.sha256 != kept[-1][1]["kernel_sha256"]:
             return f"line {kept[-1][0]}: the kernel that was kept last is not the incumbent"
         return ""
+
+    def _lost_history(self) -> str:
+        """What says that there was an incumbent once, where there is none now; "" for a project without a history."""
+        kept = [line for line, row in ledger.rows(self._ledger) if row["verdict"] in KEPT]
+        if kept:
+            return f"{self._ledger.name} has rows, one of a kept kernel in line {kept[-1]}, but there is no incumbent"
+        head = self._head()
+        if head is not None and head.rows and not self._ledger.exists():
+            return f"{self._ledger.name} is gone, which had {head.rows} rows, and there is no incumbent"
+        with suppress(OSError, DamagedRecord):
+            if self._witness is not None and (seen := read_record(self._witness, WITNESS_VERSION)):
+                return f"this repository had an incumbent, {str(seen.get('incumbent'))[:12]}, and its state is gone"
+        return ""
+
+    def source_file(self, kernel: Kernel) -> Path:
+        """Where a kept kernel's source lies."""
+        return self._directory.kept / f"{kernel.sha256}.py"
 
     def _ledgers_problem(self) -> str:
         try:

@@ -2,24 +2,83 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Final
+
+_OF_A_REPOSITORY: Final = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NAMESPACE",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
+"""What `git rev-parse --local-env-vars` lists: a hook leaves them behind, and they name its repository, not ours."""
 
 
-def _git(directory: Path, *arguments: str) -> bytes | None:
-    """The output of a git command, None when it fails or git is not there."""
+def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_REPOSITORY}
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["git", "-C", str(directory), "--literal-pathspecs", *arguments],
             capture_output=True,
             timeout=20,
             check=False,
             stdin=subprocess.DEVNULL,
+            env={**environment, "LC_ALL": "C"},
         )
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+
+
+def _git(directory: Path, *arguments: str) -> bytes | None:
+    """The output of a git command, None when it fails or git is not there."""
+    done = _run(directory, *arguments)
+    return done.stdout if done is not None and done.returncode == 0 else None
+
+
+def trouble(directory: Path) -> str:
+    """Why git has no commit to offer here, in words that say what to do; "" when it has."""
+    done = _run(directory, "rev-parse", "--git-dir")
+    if done is None:
+        return "git is not installed, or does not answer"
+    if done.returncode:
+        if b"dubious ownership" in done.stderr:
+            named = re.search(rb"safe\.directory (\S.*)", done.stderr)
+            place = named[1].decode(errors="replace").strip() if named else str(directory)
+            return (
+                "git refuses a repository that belongs to another user; allow it with: "
+                f"git config --global --add safe.directory {place}"
+            )
+        if b"not a git repository" in done.stderr:
+            return f"{directory} is in no git repository"
+        words = done.stderr.decode(errors="replace").split("\n")[0].removeprefix("fatal: ")
+        return f"git does not work here: {words}"
+    if _git(directory, "rev-parse", "--verify", "--quiet", "HEAD") is None:
+        return "the git repository has no commit yet"
+    return ""
+
+
+def is_in_history(directory: Path, commit: str) -> bool | None:
+    """Whether HEAD descends from a commit, or is it. None where git cannot say: no such commit, or no git."""
+    done = _run(directory, "merge-base", "--is-ancestor", commit, "HEAD")
+    return {0: True, 1: False}.get(done.returncode) if done is not None else None
 
 
 def describe_commit(kernel: Path) -> str:

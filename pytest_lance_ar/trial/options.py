@@ -11,6 +11,7 @@ from typing import Final
 
 from pytest_lance_ar.seal.fingerprints import lies_among_the_sealed
 from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of
 
 MAX_RTOL: Final = 1e-6
 """A larger one would let tables of 16-bit integers pass."""
@@ -21,7 +22,6 @@ MAX_MIN_GAIN: Final = 100.0
 """A kernel of half the time."""
 PHASES: Final = ("all", "correctness")
 DEFAULT_KERNEL: Final = "kernel/pq_l2.py"
-DEFAULT_STATE: Final = ".lance_ar"
 DEFAULT_BUDGET: Final = 600.0
 
 
@@ -71,7 +71,7 @@ class Options:
         options = cls(
             root=root,
             kernel=kernel,
-            state=state or root / DEFAULT_STATE,
+            state=state or home_of(root) / DEFAULT_STATE,
             ledger=ledger_of(root, state),
             seed=_seed(given.get("seed")),
             budget=_number("budget", given.get("budget", str(DEFAULT_BUDGET)), low=0.0, above=True),
@@ -105,12 +105,6 @@ class Options:
         if options.against is not None and options.rebaseline:
             raise OptionError("--lance-ar-against stores nothing and --lance-ar-rebaseline stores; choose one")
         return options
-
-
-def ledger_of(root: Path, state: Path | None) -> Path:
-    """The ledger lies beside the default state, and inside a state directory of the user's own choice."""
-    default = (root / DEFAULT_STATE).resolve()
-    return (root if state is None or state in (root / DEFAULT_STATE, default) else state) / "results.tsv"
 
 
 def display_path(path: Path, root: Path) -> str:

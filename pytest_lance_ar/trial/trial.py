@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -99,6 +100,28 @@ class Kernels:
         return cls(candidate, None if options.against is None else _against(options, options.against, here))
 
 
+def astray(options: Options, incumbent: Incumbent, kept_source: Path) -> str:
+    """What to tell where the incumbent's commit is not in the history of HEAD, as after a reset or on another branch.
+
+    "" where it is, or where git cannot know. kept_source: where the incumbent's source is stored.
+    """
+    commit, dirty, _ = incumbent.commit.partition("-dirty")
+    here = options.kernel.parent
+    if not commit or commit == "-" or git.source_at(options.kernel, "HEAD") == incumbent.kernel.source:
+        return ""
+    known = git.is_in_history(here, commit)
+    if known or (known is None and git.trouble(here)):
+        return ""
+    where = "is not in HEAD's history" if known is False else "this repository does not have"
+    take = f"git checkout {commit} -- {options.kernel_name}"
+    if dirty or known is None:
+        take = f"cp {shlex.quote(str(kept_source))} {options.kernel_name}"
+    return (
+        f"the incumbent was kept at commit {commit}, which {where}; take it over with: {take}; or drop it with "
+        "--lance-ar-rebaseline"
+    )
+
+
 def _against(options: Options, against: str, here: Path) -> Kernel:
     try:
         path = here / against
@@ -111,9 +134,11 @@ def _against(options: Options, against: str, here: Path) -> Kernel:
         pass  # no path, with a NUL character in it
     source = git.source_at(options.kernel, against)
     if source is None:
-        shallow = "; this clone is shallow, so fetch it first" if git.is_shallow(options.kernel) else ""
+        why = git.trouble(options.kernel.parent)
+        if not why and git.is_shallow(options.kernel):
+            why = "this clone is shallow, so fetch it first"
         raise OptionError(
             f"--lance-ar-against {against!r} is neither a kernel file nor a git commit, branch or tag that has "
-            f"{options.kernel_name}{shallow}"
+            f"{options.kernel_name}{why and '; '}{why}"
         )
     return Kernel(f"{against}:{options.kernel_name}", source)

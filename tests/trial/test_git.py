@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_lance_ar.trial.git import describe_commit, source_at
+from pytest_lance_ar.trial.git import describe_commit, is_in_history, source_at, trouble
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -168,3 +168,67 @@ def test_a_commit_without_the_kernel_gives_nothing(kernel: Path) -> None:
     other = kernel.with_name("other.py")
     other.touch()
     assert source_at(other, "HEAD") is None
+
+
+def test_what_a_hook_leaves_behind_is_of_another_repository(
+    kernel: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    git(other, "init", "--quiet")
+    head = describe_commit(kernel)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert describe_commit(kernel) == head
+    assert source_at(kernel, "HEAD~") == b"old\r\n"
+    assert trouble(kernel.parent) == ""
+
+
+def test_each_trouble_has_the_sentence_that_mends_it(
+    kernel: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    assert trouble(elsewhere) == f"{elsewhere} is in no git repository"
+    git(elsewhere, "init", "--quiet")
+    assert trouble(elsewhere) == "the git repository has no commit yet"
+    monkeypatch.setenv("PATH", str(elsewhere))
+    assert trouble(kernel.parent) == "git is not installed, or does not answer"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs a second user")
+def test_a_repository_of_another_user_is_named_with_the_way_to_allow_it(kernel: Path) -> None:
+    top = kernel.parents[1]
+    for path in (top, *top.rglob("*")):
+        os.chown(path, 65534, 65534)
+    assert describe_commit(kernel) == "-"
+    assert trouble(kernel.parent) == (
+        "git refuses a repository that belongs to another user; allow it with: "
+        f"git config --global --add safe.directory {top}"
+    )
+
+
+def test_history_is_what_head_descends_from(kernel: Path) -> None:
+    old = git(kernel.parent, "rev-parse", "--short", "HEAD~")
+    new = git(kernel.parent, "rev-parse", "--short", "HEAD")
+    assert is_in_history(kernel.parent, old) is True
+    git(kernel.parent, "checkout", "--quiet", "--detach", "HEAD~")
+    assert is_in_history(kernel.parent, new) is False
+    assert is_in_history(kernel.parent, "0" * 40) is None
+
+
+def test_a_detached_head_and_a_sparse_checkout_are_as_good_as_any(kernel: Path) -> None:
+    top = kernel.parents[1]
+    git(top, "checkout", "--quiet", "--detach")
+    git(top, "sparse-checkout", "set", "--no-cone", "/kernel/")
+    assert describe_commit(kernel) == git(top, "rev-parse", "--short", "HEAD")
+    assert source_at(kernel, "HEAD~") == b"old\r\n"
+
+
+def test_of_a_shallow_clone_only_what_was_fetched_is_there(
+    kernel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    clone = tmp_path_factory.mktemp("clone")
+    git(clone, "clone", "--quiet", "--depth=1", f"file://{kernel.parents[1]}", "c")
+    theirs = clone / "c" / "kernel" / "pq_l2.py"
+    assert source_at(theirs, "HEAD") == b"new\n"
+    assert source_at(theirs, "HEAD~") is None
