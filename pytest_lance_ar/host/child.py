@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -78,8 +78,12 @@ class Child:
             if segment is not None:
                 os.close(segment)
 
-    def load(self, message: dict[str, Any], _segment: int | None) -> None:
+    def load(self, message: dict[str, Any], segment: int | None) -> None:
+        assert segment is not None
         self.path = message["path"]
+        path = Path(self.path)
+        path.parent.mkdir()
+        path.write_bytes(os.pread(segment, message["size"], 0))
         spec = importlib.util.spec_from_file_location(Path(self.path).stem, self.path)
         assert spec is not None
         assert spec.loader is not None
@@ -165,7 +169,9 @@ def places() -> list[str]:
     package = importlib.util.find_spec("pytest_lance_ar")
     own = list(package.submodule_search_locations or []) if package else []
     sites = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    return list(dict.fromkeys([sys.prefix, sys.base_prefix, sys.exec_prefix, *sites, *own]))
+    prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
+    libraries = [str(Path(prefix, name)) for prefix in prefixes for name in ("lib", "lib64", "Frameworks")]
+    return list(dict.fromkeys([*libraries, *sites, *own]))
 
 
 def private_copies(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -206,13 +212,22 @@ def repeated(
     return all_calls
 
 
-def main(channel: int, requests: int, replies: int, driver: str, core: int, confined: bool) -> None:
+def main(
+    channel: int,
+    requests: int,
+    replies: int,
+    driver: str,
+    core: int,
+    confined: bool,
+    user: tuple[int, int] | None,
+    without: Collection[str],
+) -> None:
     """Entry point: the descriptors that the parent passed, the driver's module, the core to run on (-1: any)."""
     confinement.die_with_parent()
     platform.pin(core if core >= 0 else None)
     child = Child(socket.socket(fileno=channel), driver)
     importlib.import_module("numba")
-    walls = confinement.confine(Path.cwd(), places()) if confined else []
+    walls = confinement.confine(Path.cwd(), places(), user, without) if confined else []
     wire.send(child.channel, {"walls": walls})
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):
         child.serve(requests, replies)

@@ -11,24 +11,36 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import pwd
 import resource
+import secrets
 import signal
 import stat
 import struct
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.host import seccomp
+from pytest_lance_ar.host import namespaces, seccomp
 
-WALLS: Final = ("limits", "parent-death signal", "no new privileges", "unprivileged user", "Landlock", "seccomp")
+WALLS: Final = (
+    *("limits", "parent-death signal", "no new privileges", "unprivileged user"),
+    *("namespaces", "Landlock", "seccomp"),
+)
 MEMORY: Final = 4 << 30
-"""Bytes of address space that a kernel may add, at most half of the machine's memory."""
+"""Bytes of address space that a kernel's process may add, at most."""
+LEAST_MEMORY: Final = 1 << 30
+PROCESSES: Final = 5
+"""Kernel processes of a trial: that of the suite, and two of each side. Together they may add half of the memory that
+there is; but each may add LEAST_MEMORY."""
+USERS: Final = range(0x7A000000, 0x7A100000)
+"""Users that no system gives to anybody."""
 FILE_SIZE: Final = 64 << 20
 OPEN_FILES: Final = 256
-THREADS: Final = 256
+THREADS: Final = 64
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -50,33 +62,44 @@ _ALL_TCP: Final = 0b11
 _ALL_SCOPES: Final = 0b11
 
 
-_READABLE: Final = (
-    *("/usr", "/lib", "/lib64", "/opt", "/nix/store", "/etc/ld.so.cache", "/etc/localtime"),
-    *("/dev/urandom", "/dev/random", "/dev/zero", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system"),
+_LIBRARIES: Final = (
+    *("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/lib", "/lib32", "/lib64", "/nix/store"),
+    *("/etc/ld.so.cache", "/etc/localtime"),
 )
-"""What libraries read beside the interpreter's own directories. Not the project, nor the gate's state, nor /proc."""
+"""What Python's libraries read beside the interpreter's own directories: not the project, nor the gate's state."""
+_SPECIAL: Final = (
+    *("/dev/urandom", "/dev/random", "/dev/zero"),
+    *(f"/sys/devices/system/cpu/{name}" for name in ("online", "possible", "present")),
+    *(("/proc/cpuinfo",) if platform.machine() == "aarch64" else ()),  # there LLVM learns from it what core this is
+)
+"""No figures of the machine that change: /proc and /sys are closed but for these and the process's own."""
 
 
-def confine(private: Path, places: list[str]) -> list[str]:
+def confine(private: Path, places: list[str], user: tuple[int, int] | None, without: Collection[str] = ()) -> list[str]:
     """Confine the calling process, for good. Returns the walls that stand, in words.
 
-    private: the one directory that may be written. places: the directories that Python needs to read. Call it while
-    there is one thread.
+    private: the one directory that may be written. places: the directories that Python needs to read. user: what
+    `private_user` chose. without: walls not to build, of namespaces, Landlock and seccomp. Call it while there is one
+    thread.
     """
     _limits()
     walls = ["limits"]
     libc = ctypes.CDLL(None, use_errno=True)
-    user = _unprivileged(libc, private, places)
-    if user:
-        walls.append(user)
+    world = ""
+    if sys.platform.startswith("linux") and "namespaces" not in without:
+        owner = user or (os.getuid(), os.getgid())
+        world = namespaces.build(libc, private, [*places, *_LIBRARIES], owner)
+    dropped = _unprivileged(libc, user, [Path(place) for place in places], private, alone=bool(world))
+    walls += [dropped, world]
     if die_with_parent():  # again: a change of user undoes it
         walls.append("parent-death signal")
-    if not sys.platform.startswith("linux"):
-        return walls
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
+    if sys.platform.startswith("linux") and libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         walls.append("no new privileges")
-        walls += filter(None, (_landlock(libc, private, places), seccomp.build(libc)))
-    return walls
+        if "Landlock" not in without:
+            walls.append(_landlock(libc, private, places))
+        if "seccomp" not in without:
+            walls.append(seccomp.build(libc))
+    return list(filter(None, walls))
 
 
 def offered() -> list[str]:
@@ -86,6 +109,8 @@ def offered() -> list[str]:
     libc = ctypes.CDLL(None, use_errno=True)
     # Who runs the gate as a user of no privileges has that wall already.
     walls = ["limits", "parent-death signal", "no new privileges", "unprivileged user"]
+    if namespaces.offered():
+        walls.append("namespaces")
     if _landlock_version(libc) > 0:
         walls.append("Landlock")
     if seccomp.offered():
@@ -93,14 +118,34 @@ def offered() -> list[str]:
     return walls
 
 
-def unprivileged_user() -> tuple[int, int] | None:
-    """The user and group that a kernel runs as when the gate runs as root."""
+def private_user() -> tuple[int, int] | None:
+    """A user and group for one kernel's process, when the gate runs as root: one that nobody else is.
+
+    So no limit that the system counts by user is shared, and no file or process of another kernel is its own.
+    """
     if os.geteuid() != 0:
         return None
+    number = USERS.start + secrets.randbelow(len(USERS))
+    if _is_mapped(number):
+        return number, number
     with suppress(KeyError):
         nobody = pwd.getpwnam("nobody")
         return nobody.pw_uid, nobody.pw_gid
     return 65534, 65534
+
+
+def is_private_user(number: int) -> bool:
+    """Whether a kernel's process of some gate that is root may have been this user."""
+    return number in USERS or number == 65534
+
+
+def _is_mapped(user: int) -> bool:
+    """Whether there is such a user here: a container may know a few thousand."""
+    try:
+        ranges = [list(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    except (OSError, ValueError):
+        return not sys.platform.startswith("linux")
+    return any(first <= user < first + count for first, _, count in ranges)
 
 
 def die_with_parent() -> bool:
@@ -111,7 +156,6 @@ def die_with_parent() -> bool:
 
 
 def _limits() -> None:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     wanted = {
         resource.RLIMIT_CORE: 1,  # 0 would still have a dump piped to a program, if the system has one for that
         resource.RLIMIT_FSIZE: FILE_SIZE,
@@ -119,7 +163,7 @@ def _limits() -> None:
     }
     if sys.platform.startswith("linux"):  # macOS does not hold anybody to it
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        wanted[resource.RLIMIT_AS] = used + min(MEMORY, memory)
+        wanted[resource.RLIMIT_AS] = used + min(MEMORY, max(LEAST_MEMORY, memory_bytes() // 2 // PROCESSES))
     if os.geteuid() == 0:  # it counts all processes of a user: only for a user who has no others
         wanted[resource.RLIMIT_NPROC] = THREADS
     for limit, value in wanted.items():
@@ -129,13 +173,30 @@ def _limits() -> None:
             resource.setrlimit(limit, (least, least))
 
 
-def _unprivileged(libc: ctypes.CDLL, private: Path, places: list[str]) -> str:
-    user = unprivileged_user()
+def memory_bytes() -> int:
+    """The memory that there is: the machine's, or what a container may have of it."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            memory = min(memory, int(Path(limit).read_text()))
+    return memory
+
+
+def _unprivileged(
+    libc: ctypes.CDLL, user: tuple[int, int] | None, places: list[Path], private: Path, *, alone: bool
+) -> str:
+    """Become a user of no privileges. alone: there is nothing but these places any more."""
     if user is None:
+        if alone:  # who made the namespaces has all capabilities in them
+            _keep_capabilities(libc, 0)
+            libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
         return ""
     # numba and numpy import more when they are used: where others may not read them, one capability stays.
-    keeps = not all(_readable_by_others(Path(place)) for place in [*places, str(private.parent)])
-    if keeps and not _may_read_all():
+    if alone:
+        keeps = any(place.exists() and place.stat().st_mode & 0o005 != 0o005 for place in places)
+    else:
+        keeps = not all(_readable_by_others(place) for place in [*places, private.parent])
+    if keeps and not namespaces.has_capability(_CAP_DAC_READ_SEARCH):
         return ""
     try:
         if keeps:
@@ -146,22 +207,17 @@ def _unprivileged(libc: ctypes.CDLL, private: Path, places: list[str]) -> str:
     except OSError:
         return ""
     if keeps:
-        header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-        bit = 1 << _CAP_DAC_READ_SEARCH
-        if libc.capset(header, struct.pack("=6I", bit, bit, 0, 0, 0, 0)) != 0:
-            raise OSError(ctypes.get_errno(), "capset")
+        _keep_capabilities(libc, 1 << _CAP_DAC_READ_SEARCH)
     if sys.platform.startswith("linux"):
         libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else this process could not read its own /proc
     return "unprivileged user that may read all files" if keeps else "unprivileged user"
 
 
-def _may_read_all() -> bool:
-    """Whether this process has the capability that is to stay: root in a container need not have it."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> _CAP_DAC_READ_SEARCH & 1)
-    return False
+def _keep_capabilities(libc: ctypes.CDLL, bits: int) -> None:
+    """Drop all capabilities but these."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    if libc.capset(header, struct.pack("=6I", bits, bits, 0, 0, 0, 0)) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _readable_by_others(place: Path) -> bool:
@@ -191,7 +247,7 @@ def _landlock(libc: ctypes.CDLL, private: Path, places: list[str]) -> str:
         return ""
     try:
         allowed = {str(private): changes | _READS, os.devnull: _WRITE_FILE | _READ_FILE}
-        allowed |= dict.fromkeys([*places, *_READABLE, f"/proc/{os.getpid()}"], _READS)
+        allowed |= dict.fromkeys([*places, *_LIBRARIES, *_SPECIAL, f"/proc/{os.getpid()}"], _READS)
         for path, rights in allowed.items():
             try:
                 place = os.open(path, os.O_PATH | os.O_CLOEXEC)

@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.host import confinement, fences, platform, wire
+from pytest_lance_ar.host import confinement, fences, namespaces, platform, wire
 from pytest_lance_ar.host.process import KernelProcess, RanUnasked
 from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
@@ -47,7 +47,7 @@ SENTENCE: Final = 300
 _BOOTSTRAP: Final = (
     "import sys; del sys.path[0]; sys.path.extend(p for p in {paths!r} if p not in sys.path); "
     "from pytest_lance_ar.host.child import main; "
-    "main({channel}, {requests}, {replies}, {driver!r}, {core}, {confined})"
+    "main({channel}, {requests}, {replies}, {driver!r}, {core}, {confined}, {user}, {without!r})"
 )
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _POISON: Final = {"f": np.nan, "i": -1, "u": 255}
@@ -120,11 +120,19 @@ class KernelHost:
     child dies with the thread that started it. It runs while the gate waits for it, and is stopped otherwise.
 
     confined: build what walls the host offers around the kernel; `walls` names them, once the kernel is loaded.
+    without: walls among them that are left out all the same.
     fenced: lay the arrays of the contract against inaccessible memory, where the platform has that.
     """
 
     def __init__(
-        self, driver: str, *, core: int | None, deadline: Deadline, confined: bool = True, fenced: bool = False
+        self,
+        driver: str,
+        *,
+        core: int | None,
+        deadline: Deadline,
+        confined: bool = True,
+        without: Collection[str] = (),
+        fenced: bool = False,
     ) -> None:
         self.deadline = deadline
         self.walls: tuple[str, ...] = ()
@@ -132,7 +140,7 @@ class KernelHost:
         self._slots = 0
         self._kernels = 0
         self._source_name = "the kernel file"
-        self._scratch = _private_directory(confined)
+        self._scratch = ScratchDirectory(confinement.private_user() if confined else None)
         self._directory = self._scratch.path
         self._path = self._directory / "kernel" / "kernel.py"
         self._channel, channel = socket.socketpair()
@@ -155,10 +163,13 @@ class KernelHost:
             driver=driver,
             core=-1 if core is None else core,
             confined=confined,
+            user=self._scratch.user,
+            without=tuple(without),
         )
+        apart = confined and "namespaces" not in without
         platform.adopt_orphans()
         try:
-            with platform.fixed_addresses():
+            with platform.fixed_addresses(), namespaces.of_processes() if apart else nullcontext():
                 process = subprocess.Popen(
                     [sys.executable, "-E", "-B", "-c", command],
                     stdin=subprocess.DEVNULL,
@@ -200,12 +211,11 @@ class KernelHost:
                 raise
             raise HostError(f"{fault.failure.sentence}: {fault.failure.detail}") from fault
         self._idle_bytes = platform.peak_resident_bytes(self.pid)
-        path = self._path  # the same for all: a kernel is not told which side it is
-        path.parent.mkdir()
-        path.write_bytes(source)
-        path.parent.chmod(0o755)
-        path.chmod(0o644)
-        self._request({"operation": "load", "path": str(path)}, "import")
+        # The same path for all: a kernel is not told which side it is.
+        message = {"operation": "load", "path": str(self._path), "size": len(source)}
+        with _Segment(len(source)) as segment:
+            os.pwrite(segment, source, 0)
+            self._request(message, "import", segment)
 
     def build(self, instance: Instance) -> int:
         """Construct a kernel object; returns its number. Raises KernelFault."""
@@ -429,15 +439,6 @@ class _Segment:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
-
-
-def _private_directory(confined: bool) -> ScratchDirectory:
-    """A new directory for one kernel: its home, its temporary files, its numba cache."""
-    directory = ScratchDirectory()
-    user = confinement.unprivileged_user()
-    if confined and user:
-        os.chown(directory.path, *user)
-    return directory
 
 
 def _fill(segment: int, layout: wire.Layout, arrays: Arrays) -> None:

@@ -11,7 +11,6 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,13 +26,16 @@ SWEEP_SECONDS: Final = 5.0
 class ScratchDirectory:
     """A private directory under the system's temporary one, with the gate's lock on it."""
 
-    def __init__(self) -> None:
-        """Raises OSError."""
+    def __init__(self, user: tuple[int, int] | None = None) -> None:
+        """user: whose it is, by number, with the group, where that is somebody else. Raises OSError."""
+        self.user = user
         # It is locked before it gets the name that `sweep` looks for: no other gate can take it for a dead one's.
         fresh = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
         self._handle = os.open(fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with suppress(OSError):  # a file system without locks: `sweep` can lock nothing there either
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if user is not None:
+            os.chown(self._handle, *user)
         self.path = fresh.rename(fresh.with_name(fresh.name[1:])).resolve()
 
     def close(self) -> None:
@@ -53,26 +55,24 @@ class Swept(NamedTuple):
 
 def sweep() -> Swept:
     """Remove the directories that this user's gates left when they were killed. Never raises OSError."""
-    kernels = confinement.unprivileged_user()
-    owners = (os.getuid(), kernels[0]) if kernels else (os.getuid(),)
     swept = Swept([], [])
     ends = time.monotonic() + SWEEP_SECONDS
     with suppress(OSError):
         for path in Path(tempfile.gettempdir()).iterdir():
-            if path.name.startswith(PREFIX) and _is_dead(path, owners):
+            if path.name.startswith(PREFIX) and _is_dead(path):
                 gone = remove_tree(path, max(0.0, ends - time.monotonic()))
                 (swept.removed if gone else swept.stuck).append(path)
     return swept
 
 
-def _is_dead(path: Path, owners: Collection[int]) -> bool:
+def _is_dead(path: Path) -> bool:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         status = os.fstat(handle)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners:
+        if not stat.S_ISDIR(status.st_mode) or not _is_ours(status.st_uid):
             return False
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -80,3 +80,7 @@ def _is_dead(path: Path, owners: Collection[int]) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def _is_ours(user: int) -> bool:
+    return user == os.getuid() or (os.getuid() == 0 and confinement.is_private_user(user))
