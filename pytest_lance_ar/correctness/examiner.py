@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
 from pytest_lance_ar.targets.mismatch import Mismatch
-from pytest_lance_ar.targets.protocol import Case, Target
+from pytest_lance_ar.targets.protocol import DROP, PACK, Case, Instance, Step, Target
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure
@@ -67,6 +70,7 @@ class Examiner:
         self._rtol = rtol
         self._clock = clock
         self._host: KernelHost | None = None
+        self._slowest = 0.0
         self._unusable: Failure | None = None
         self._failures: dict[str, Failure] = {}
         self._failed: Case | None = None
@@ -90,14 +94,15 @@ class Examiner:
         self._first_failed_at = math.inf
         self._settles_at = math.inf
 
-    def examine(self, case: Case) -> None:
-        """Run one case. Raises ExaminationFailed."""
+    def examine(self, case: Case) -> float:
+        """Run one case. Returns the seconds that its slowest call took. Raises ExaminationFailed."""
         known = self._unusable or self._failures.get(case.spec)
         if known is None and self._clock() < self._settles_at:
             known = self._run(case)
         if known is not None:
             self.failure, self._failed = known, case
             raise ExaminationFailed(known)
+        return self._slowest
 
     def reduce(self) -> None:
         """Replace the failure that a test ended on by that of the smallest case which fails in the same way."""
@@ -106,18 +111,20 @@ class Examiner:
             return
         ends_at = self._first_failed_at + SHRINK_SECONDS
 
-        def still_fails(candidate: Case) -> bool:
+        def still_fails(case: Case, *, loosely: bool = False) -> bool:
             if self._unusable or self._clock() >= ends_at:
                 return False
-            found = self._failure_of(candidate)
-            return found is not None and _alike(found, failure)
+            found = self._failure_of(case)
+            return found is not None and _alike(found, failure, loosely)
 
-        smallest = case.reduced(still_fails)
+        smallest, extent = case.reduced(still_fails)
         if smallest.spec != failure.case:
             # Once more, and from its text: that is what the report promises.
             again = self._failure_of(self.target.parse_case(smallest.spec))
-            if again is not None and _alike(again, failure):
+            if again is not None and _alike(again, failure, loosely=bool(extent)):
                 self.failure = again
+        if extent:
+            self.failure = replace(self.failure or failure, extent=extent)
 
     def _run(self, case: Case) -> Failure | None:
         failure = self._failure_of(case)
@@ -149,18 +156,18 @@ class Examiner:
     def _first_mismatch(self, case: Case) -> tuple[int, Mismatch] | None:
         host = self._running_host()
         instance = case.instance()
-        kernels: list[tuple[int, list[Pack]]] = []
+        objects = [_Object(host, one) for one in (instance, *instance.beside)]
         try:
-            for number in (instance, *instance.beside):
-                kernels.append((host.build(number), []))
-                kernels[-1][1].extend(host.pack(kernels[-1][0], pack)[0] for pack in number.packs)
+            for each in objects:
+                each.build()
             self.examples += 1
-            wrong = _first_difference([pack for _, packs in kernels for pack in packs], self._rtol)
+            wrong = _first_difference(objects, instance.script or _in_turns(objects), self._rtol)
+            self._slowest = max(each.slowest for each in objects)
         except KernelFault as fault:
             if fault.failure.kind not in FATAL:
-                _drop(host, kernels)
+                _drop(objects)
             raise
-        _drop(host, kernels)
+        _drop(objects)
         return wrong
 
     def _running_host(self) -> KernelHost:
@@ -184,18 +191,42 @@ class Examiner:
             self._host = None
 
 
-def _drop(host: KernelHost, kernels: list[tuple[int, list[Pack]]]) -> None:
-    for kernel, packs in kernels:
-        host.drop(kernel, packs)
+class _Object:
+    """A kernel object in the host, and those of its packs that are packed."""
+
+    def __init__(self, host: KernelHost, instance: Instance) -> None:
+        self.host = host
+        self.instance = instance
+        self.number: int | None = None
+        self.packs: dict[int, Pack] = {}
+        self.slowest = 0.0
+
+    def build(self) -> None:
+        self.number = self.host.build(self.instance)
+
+    def pack(self, number: int) -> None:
+        assert self.number is not None
+        self.packs[number], _ = self.host.pack(self.number, self.instance.packs[number])
+
+    def drop(self, number: int) -> None:
+        self.host.drop(-1, [self.packs.pop(number)])
 
 
-def _alike(one: Failure, other: Failure) -> bool:
+def _drop(objects: list[_Object]) -> None:
+    for each in objects:
+        if each.number is not None:
+            each.host.drop(each.number, list(each.packs.values()))
+
+
+def _alike(one: Failure, other: Failure, loosely: bool) -> bool:
     """Whether a failure looks like the same bug as another: the same kind, of the same array, with the same advice.
 
     What seemed to be rounding and is more than that on a smaller case is the same bug, seen better.
     """
     if (one.kind, _subject(one)) != (other.kind, _subject(other)):
         return False
+    if loosely:
+        return True
     return one.hint == other.hint or (other.hint == ROUNDING_HINT and one.hint != "")
 
 
@@ -203,15 +234,50 @@ def _subject(failure: Failure) -> str:
     return failure.sentence.partition(":")[0].partition("[")[0]
 
 
-def _first_difference(packs: list[Pack], rtol: float) -> tuple[int, Mismatch] | None:
-    """Make every call and compare. Code sets take turns, so that an answer computed from another set shows."""
-    turns = range(max(len(pack.instance.calls) for pack in packs))
-    calls = [(pack, i) for i in turns for pack in packs if i < len(pack.instance.calls)]
-    for number, (pack, i) in enumerate(calls):
-        pack.call(i)
-        mismatch = pack.instance.check(i, pack.outputs, rtol)
+def _in_turns(objects: list[_Object]) -> Iterator[Step]:
+    """Pack everything, then make every call. Code sets take turns, so that an answer from another set shows."""
+    packs = [(who, number, pack) for who, each in enumerate(objects) for number, pack in enumerate(each.instance.packs)]
+    for who, number, _ in packs:
+        yield Step(who, number, PACK)
+    for turn in range(max(len(pack.calls) for _, _, pack in packs)):
+        for who, number, pack in packs:
+            if turn < len(pack.calls):
+                yield Step(who, number, turn)
+
+
+def _first_difference(objects: list[_Object], script: Iterable[Step], rtol: float) -> tuple[int, Mismatch] | None:
+    """Do what a script says and compare every answer, of which those that were given before must be the same again."""
+    given: dict[Step, dict[str, NDArray[Any]]] = {}
+    calls = 0
+    for step in script:
+        one = objects[step.object]
+        if step.action == PACK:
+            one.pack(step.pack)
+            continue
+        if step.action == DROP:
+            one.drop(step.pack)
+            continue
+        pack = one.packs[step.pack]
+        one.slowest = max(one.slowest, pack.call(step.action) / 1e9)
+        mismatch = pack.instance.check(step.action, pack.outputs, rtol)
+        if mismatch is None and step in given:
+            mismatch = _changed(given[step], pack.outputs)
         if mismatch:
-            return number, mismatch
+            return calls, mismatch
+        calls += max(pack.instance.repeats, 1)
+        if script is objects[0].instance.script and not pack.instance.repeats:
+            given[step] = {name: array.copy() for name, array in pack.outputs.items()}
+    return None
+
+
+def _changed(before: Mapping[str, NDArray[Any]], now: Mapping[str, NDArray[Any]]) -> Mismatch | None:
+    """The first value of an answer that is not, bit for bit, what it was."""
+    for name, array in now.items():
+        old = before[name]
+        if old.tobytes() != array.tobytes():
+            place = tuple(int(i) for i in np.unravel_index(int(np.argmax(old != array)), array.shape))
+            expected = f"{old[place]!s}, which the same call returned before"
+            return Mismatch(f"the same query again: {name}", place, expected, str(array[place]))
     return None
 
 
@@ -233,6 +299,11 @@ def hint(mismatch: Mismatch) -> str:
         return (
             "not rounding: each distance is right for its id, but nearer vectors were missed; look at thresholds, "
             "lower bounds, tails and the heap"
+        )
+    if mismatch.allowed is not None:
+        return (
+            "right within 1e-4, which is too little where all values are small: precision was given up, as float16, "
+            "tables of 8 or 16 bits, an absolute threshold and values flushed to zero do"
         )
     if mismatch.lossy:
         return (

@@ -88,7 +88,8 @@ class SuiteHooks:
                 item.session.shouldfail = "one failure decides"
             if failure and report.failed:  # not where another plugin made it an expected one
                 # The sentence first: pytest's short summary shows the first line.
-                words = [failure.sentence, failure.where and f"on {failure.where}", failure.hint, failure.detail]
+                where = failure.where and f"on {failure.where}"
+                words = [failure.sentence, failure.extent, where, failure.hint, failure.detail]
                 report.longrepr = "\n".join(filter(None, words))
         return report
 

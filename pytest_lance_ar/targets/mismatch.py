@@ -11,6 +11,7 @@ class Mismatch:
 
     What is wrong with the whole answer: rounding_only, all values are within 1e-6 of themselves; lossy, all are within
     what tables of 8 or 16 bits lose; missed, each distance is right for its id, but there are nearer vectors.
+    allowed: the tolerance, where it is below 1e-4 because all values are small, and that alone is what fails.
     """
 
     what: str
@@ -22,6 +23,7 @@ class Mismatch:
     rounding_only: bool = False
     lossy: bool = False
     missed: bool = False
+    allowed: float | None = None
 
     def __str__(self) -> str:
         place = f"[{', '.join(map(str, self.index))}]" if self.index else ""
@@ -30,4 +32,6 @@ class Mismatch:
             text += f", abs error {self.abs_error:.6g}"
         if self.ulps is not None:
             text += f", {self.ulps} ulps"
+        if self.allowed is not None:
+            text += f"; allowed is {self.allowed:.2g}, 1e-5 x the largest value of the answer"
         return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -37,17 +37,40 @@ class PackInstance:
     foresee: Callable[[Sequence[int]], None] = lambda _calls: None
 
 
+PACK: Final = -1
+DROP: Final = -2
+
+
+class Step(NamedTuple):
+    """One step with one of an object's packs: PACK, DROP, or the number of a call. object: 0, or 1 and up of those
+    beside it."""
+
+    object: int
+    pack: int
+    action: int
+
+
 @dataclass(frozen=True)
 class Instance:
     """One kernel object: what it is constructed from, and the packs it serves.
 
     beside: further objects of the same kernel that live at the same time and are called in turns with it.
+    script: what is done, step by step, where that is more than packing everything and calling in turns. A call that is
+    made again must be answered as the first time, bit for bit.
     """
 
     params: Mapping[str, Any]
     arrays: Arrays
     packs: Sequence[PackInstance]
     beside: Sequence[Instance] = ()
+    script: Sequence[Step] = ()
+
+
+class StillFails(Protocol):
+    """Whether a kernel fails a case as it failed the one that is being reduced: at the same array, and with the same
+    advice unless loosely, since the advice on one error changes with the size of the values around it."""
+
+    def __call__(self, case: Case, *, loosely: bool = False) -> bool: ...
 
 
 class Case(Protocol):
@@ -65,8 +88,9 @@ class Case(Protocol):
 
     def instance(self) -> Instance: ...
 
-    def reduced(self, still_fails: Callable[[Case], bool]) -> Case:
-        """The smallest case that can be found for which `still_fails` is true, or this one."""
+    def reduced(self, still_fails: StillFails) -> tuple[Case, str]:
+        """The smallest case that can be found for which `still_fails` is true, or this one; and in a sentence which
+        sizes it depends on, "" when that was not found out."""
         ...
 
 
@@ -85,8 +109,8 @@ class Combo:
 class Examiner(Protocol):
     """What a suite's tests are given: the kernel under test, behind its process."""
 
-    def examine(self, case: Case) -> None:
-        """Ends the test where the kernel fails the case."""
+    def examine(self, case: Case) -> float:
+        """Ends the test where the kernel fails the case. Returns the seconds that its slowest call took."""
         ...
 
 

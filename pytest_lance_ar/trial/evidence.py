@@ -24,6 +24,7 @@ class Failure:
 
     case: the specification that rebuilds the inputs, "" when no inputs were involved (the file did not load).
     where: the case in words: shape, distribution, seed, N, k.
+    extent: from which sizes on it fails, in a sentence.
     """
 
     kind: FaultKind
@@ -32,9 +33,11 @@ class Failure:
     case: str = ""
     hint: str = ""
     detail: str = ""
+    extent: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.sentence}" if self.where else self.sentence
+        text = f"{self.where}: {self.sentence}" if self.where else self.sentence
+        return f"{self.extent}: {text}" if self.extent else text
 
     def as_dict(self) -> dict[str, str]:
         """Plain strings, which travel between processes."""

@@ -23,6 +23,7 @@ from pytest_lance_ar.correctness.examiner import (
 )
 from pytest_lance_ar.host.parent import KernelHost
 from pytest_lance_ar.targets.mismatch import Mismatch
+from pytest_lance_ar.targets.pq_l2 import sessions
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase, LiteralCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
@@ -153,19 +154,78 @@ def test_what_a_test_ends_on_is_cut_down_to_the_smallest_literal_case() -> None:
         assert (smallest.kind, smallest.hint) == (drawn.kind, drawn.hint)
         # The report's command replays exactly this.
         words = shlex.split(replay_command(smallest.case, "kernel/pq_l2.py"))
-        assert failure_of(examiner, TARGET.parse_case(words[-1])) == smallest
+        assert smallest.extent == "wrong for every N above 20"
+        assert failure_of(examiner, TARGET.parse_case(words[-1])) == replace(smallest, extent="")
 
 
-def test_what_is_only_wrong_on_large_arrays_stays_the_case_that_was_drawn() -> None:
+def test_what_is_only_wrong_on_large_arrays_is_told_with_the_size_from_which_on() -> None:
     large = changed(
         PURE_PYTHON, "return ids, distance[ids]", "return ids, distance[ids] + np.float32(len(distance) > 1500)"
     )
     case = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=1600, k=3)
     with examining(large) as examiner:
-        drawn = failure_of(examiner, case)
+        failure_of(examiner, case)
         examiner.reduce()
-        assert examiner.failure == drawn
-        assert drawn.case == case.spec
+        assert examiner.failure is not None
+        assert examiner.failure.extent == "wrong for every N above 1,500"
+        assert examiner.failure.case.startswith("shape=1,1,1 distribution=uniform seed=0 n=1501 k=1")
+        assert str(examiner.failure).startswith("wrong for every N above 1,500: shape (1,1,1), ")
+
+
+@pytest.mark.parametrize(
+    ("condition", "sentence"),
+    [
+        ("self.codebook.shape[2] > 48", "wrong for every dsub above 48"),
+        ("self.codebook.shape[0] > 29", "wrong for every M above 29"),
+        ("self.codebook[:, 0].size > 77", "wrong for every dim above 77"),
+        ("self.codebook.shape[1] > 100", "wrong for every K above 100"),
+        ("self.codebook.shape[2] == 50", "wrong for dsub 50 (and not 49)"),
+        (
+            "self.codebook.shape[2] > 48 and self.codebook.shape[0] > 7",
+            "wrong for every M above 7 with every dsub above 48",
+        ),
+    ],
+)
+def test_the_axis_that_matters_is_bisected(condition: str, sentence: str) -> None:
+    shape = PqShape(1500, 30, 128) if "77" not in condition else PqShape(1500, 15, 128)
+    with examining(with_table_entry(f"out + np.float32({condition})")) as examiner:
+        failure_of(examiner, DrawnCase(shape, "gaussian", seed=0, n=60, k=3))
+        examiner.reduce()
+        assert examiner.failure is not None
+        assert examiner.failure.extent == sentence
+
+
+def test_what_changes_from_call_to_call_is_found_in_the_life_of_one_object() -> None:
+    """Within every tolerance, and not the same: after 9,000 calls."""
+    source = changed(
+        PURE_PYTHON,
+        "return ids, distance[ids]",
+        "self.n = getattr(self, 'n', 0) + 1; return ids, distance[ids] + np.float32(1e-5 if self.n > 9000 else 0)",
+    )
+    with examining(source) as examiner:
+        failure = failure_of(examiner, replace(sessions.drawn(0), packs=3))
+        assert "(the answer to the same query before)" in failure.sentence
+        assert "after 8" in failure.sentence or "after 9" in failure.sentence
+
+
+@pytest.mark.parametrize(
+    ("pack", "extent"),
+    [
+        ("self.packs = getattr(self, 'packs', 0) + 1; return codes * (self.packs < 17)", "has packed 17 code sets"),
+        (
+            "self.known = getattr(self, 'known', {}); return self.known.setdefault(codes.shape, codes)",
+            "has packed 2 code sets",
+        ),
+    ],
+    ids=["the 17th", "by shape"],
+)
+def test_code_sets_that_come_and_go_are_found_to_be_mixed_up(pack: str, extent: str) -> None:
+    source = f"{PURE_PYTHON}\n    def pack_codes(self, codes):\n        {pack}\n"
+    with examining(source) as examiner:
+        failure_of(examiner, replace(sessions.drawn(0), calls=0))
+        examiner.reduce()
+        assert examiner.failure is not None
+        assert examiner.failure.extent.endswith(extent)
 
 
 def test_reducing_ends_when_the_time_for_it_is_over() -> None:

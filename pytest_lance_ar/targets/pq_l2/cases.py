@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -16,7 +16,7 @@ from pytest_lance_ar.targets.pq_l2 import inputs, quantizer, reference
 from pytest_lance_ar.targets.pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import Arrays, Case, Instance, PackInstance
+from pytest_lance_ar.targets.protocol import Arrays, Case, Instance, PackInstance, StillFails
 
 Codes = NDArray[np.uint8]
 
@@ -35,8 +35,16 @@ STRUCTURES: Final = (
     "needle",
     "farthest",
     "midway",
+    "last",
 )
 """How the codes of a drawn case are made; see `_structured`."""
+LAST: Final = 24
+"""So many of the last vectors are near, where the nearest are the last."""
+SCALES: Final = range(-12, 13)
+"""Powers of ten that vectors may be multiplied by."""
+UNSCALABLE: Final = ("scales", "tiny", "huge", "denormal")
+"""They are at the ends of float32, or beyond what it resolves, as they are."""
+SCALABLE: Final = tuple(d for d in inputs.DISTRIBUTIONS + inputs.EXTREMES if d not in UNSCALABLE)
 LITERAL_LIMIT: Final = 1000
 """A literal case whose text is longer is not small: a seed says the same in a line."""
 
@@ -66,18 +74,19 @@ def instance_of(
 
 
 def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int, many_calls: bool) -> PackInstance:
+    searcher = reference.Searcher(codebook, codes)
     foreseen: dict[int, tuple[Float32, Float32]] = {}
 
     def foresee(calls: Sequence[int]) -> None:
-        tables = np.array([reference.distance_table(queries[i], codebook) for i in calls])
+        tables = np.array([searcher.distance_table(queries[i]) for i in calls])
         distances = quantizer.distances(tables, np.ascontiguousarray(codes.T))
         foreseen.clear()
         foreseen.update(zip(calls, zip(tables, distances, strict=True), strict=True))
 
     @lru_cache(maxsize=1)  # both sides of a duel answer the same query
     def expected(i: int) -> tuple[Float32, Float32]:
-        table = reference.distance_table(queries[i], codebook)
-        return table, reference.distances(table, codes)
+        table = searcher.distance_table(queries[i])
+        return table, searcher.distances(table)
 
     def check(i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
         return compare_answer(*(foreseen.get(i) or expected(i)), k, outputs, rtol)
@@ -118,6 +127,7 @@ class DrawnCase:
     fixture: seed of a trained codebook and of 2,048 coded vectors, from which n are picked; None builds a codebook
     of sampled vectors and codes of the given structure from `seed` alone. code_sets: how many sets one kernel packs;
     with more than one, each has its own n and k, and a second kernel object, of another codebook, lives beside it.
+    scale: all vectors are multiplied by 10^scale.
     """
 
     shape: PqShape
@@ -129,6 +139,7 @@ class DrawnCase:
     fixture: int | None = None
     code_sets: int = 1
     queries: int = QUERIES_PER_CASE
+    scale: int = 0
 
     @property
     def spec(self) -> str:
@@ -142,6 +153,8 @@ class DrawnCase:
             text += f" code_sets={self.code_sets}"
         if self.queries != QUERIES_PER_CASE:
             text += f" queries={self.queries}"
+        if self.scale:
+            text += f" scale={self.scale}"
         return text
 
     @property
@@ -155,12 +168,14 @@ class DrawnCase:
             text += f", {self.code_sets} code sets"
         if self.queries != QUERIES_PER_CASE:
             text += f", {self.queries} queries"
+        if self.scale:
+            text += f", all times 1e{self.scale}"
         return text
 
     def instance(self) -> Instance:
         return self._instance("", [self._rival()] if self.code_sets > 1 else [])
 
-    def reduced(self, still_fails: Callable[[Case], bool]) -> Case:
+    def reduced(self, still_fails: StillFails) -> tuple[Case, str]:
         from pytest_lance_ar.targets.pq_l2 import reduction
 
         return reduction.reduced(self, still_fails)
@@ -199,7 +214,8 @@ class DrawnCase:
         return instance_of(self.shape, codebook, packs, ks, beside=beside)
 
     def _vectors(self, count: int, role: str) -> Float32:
-        return inputs.vectors(self.distribution, count, self.shape.dim, seed=self.seed, role=role)
+        vectors = inputs.vectors(self.distribution, count, self.shape.dim, seed=self.seed, role=role)
+        return vectors * np.float32(f"1e{self.scale}") if self.scale else vectors
 
 
 def _midway(stored: Float32, k: int, count: int, stream: Stream) -> Float32:
@@ -233,12 +249,18 @@ def _structured(structure: str, shape: PqShape, n: int, stream: Stream, codebook
         case "farthest":  # the two centroids that are farthest from the query: sums as large as can be
             order = np.argsort(reference.distance_table(query, codebook), axis=1, kind="stable")[:, -2:]
             codes = order[np.arange(m), stream.below(order.shape[1], n * m).reshape(n, m)]
+        case "last":  # the nearest are the last few, the very nearest the last of all
+            codes = stream.below(k, n * m).reshape(n, m)
+            order = np.argsort(reference.distance_table(query, codebook), axis=1, kind="stable")
+            for i in range(min(n, LAST)):
+                codes[n - 1 - i] = order[:, 0]
+                codes[n - 1 - i, i % m] = order[i % m, (i // m) % k]
         case _:
             codes = stream.below(k, n * m).reshape(n, m)
             if structure in ("ascending", "descending"):
                 order = np.argsort(reference.distances(reference.distance_table(query, codebook), codes), kind="stable")
                 codes = codes[order if structure == "ascending" else order[::-1]]
-    return codes.astype(np.uint8)
+    return codes.astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)
@@ -278,7 +300,7 @@ class LiteralCase:
             shape, np.array(self.codebook, np.float32), [(codes, np.array(self.queries, np.float32))], self.k
         )
 
-    def reduced(self, still_fails: Callable[[Case], bool]) -> Case:
+    def reduced(self, still_fails: StillFails) -> tuple[Case, str]:
         from pytest_lance_ar.targets.pq_l2 import reduction
 
         return reduction.reduced(self, still_fails)
@@ -291,10 +313,18 @@ def _tuples(array: NDArray[Any]) -> Any:
     return float(str(array)) if array.dtype.kind == "f" else int(array)
 
 
-def parse(spec: str) -> DrawnCase | LiteralCase:
+def parse(spec: str) -> Case:
     """Rebuild a case from its `spec`. Raises ValueError when it is none."""
+    case: Case
     try:
-        case = _parse_literal(spec) if spec.lstrip().startswith("{") else _parse_drawn(spec)
+        if spec.lstrip().startswith("{"):
+            case = _parse_literal(spec)
+        elif spec.lstrip().startswith("session"):
+            from pytest_lance_ar.targets.pq_l2 import sessions
+
+            case = sessions.parse(spec)
+        else:
+            case = _parse_drawn(spec)
     except (KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"not a case: {spec!r} ({error}); a case reads like "
@@ -306,7 +336,7 @@ def parse(spec: str) -> DrawnCase | LiteralCase:
 def _parse_drawn(spec: str) -> DrawnCase:
     fields: dict[str, Any] = dict(item.split("=", 1) for item in spec.split())
     shape = PqShape(*(int(number) for number in fields.pop("shape").split(",")))
-    for name in ("seed", "n", "k", "fixture", "code_sets", "queries"):
+    for name in ("seed", "n", "k", "fixture", "code_sets", "queries", "scale"):
         if name in fields:
             fields[name] = int(fields[name])
     case = DrawnCase(shape=shape, **fields)
@@ -314,6 +344,8 @@ def _parse_drawn(spec: str) -> DrawnCase:
         raise ValueError(f"unknown distribution {case.distribution!r}")
     if case.structure not in STRUCTURES:
         raise ValueError(f"unknown structure {case.structure!r}")
+    if case.scale not in SCALES or (case.scale and case.distribution not in SCALABLE):
+        raise ValueError(f"scale must be in [{SCALES[0]}, {SCALES[-1]}], and 0 for {', '.join(UNSCALABLE)}")
     if case.n < 0 or case.k < 1 or min(case.code_sets, case.queries) < 1:
         raise ValueError("n must be at least 0, k, code_sets and queries at least 1")
     return case

@@ -20,7 +20,19 @@ from pytest_lance_ar.targets.pq_l2.shape import PqShape
 Float32 = NDArray[np.float32]
 
 DISTRIBUTIONS: Final = ("gaussian", "uniform", "sparse", "large_dynamic_range", "mostly_zero", "clustered")
-EXTREMES: Final = ("integers", "signs", "close", "offset", "far", "outlier", "scales", "tiny", "huge")
+EXTREMES: Final = (
+    "integers",
+    "signs",
+    "close",
+    "offset",
+    "far",
+    "outlier",
+    "scales",
+    "tiny",
+    "huge",
+    "unit",
+    "denormal",
+)
 """Values that arithmetic goes wrong on; see `_extreme`. Squared distances of up to 4,096 dimensions stay finite."""
 
 SPARSE_DENSITY: Final = 0.10
@@ -146,6 +158,12 @@ def _extreme(distribution: str, count: int, dim: int, seed: int, role: str) -> F
                 * np.float32(2.0**-76)
                 * MAGNITUDES[stream.below(len(MAGNITUDES), count * dim)].reshape(count, dim)
             )
+        case "unit":  # unit norm, as most embeddings have
+            # One addition after the other: in another order the last bit of a norm might differ.
+            norms = np.sqrt(np.add.accumulate(normal.astype(np.float64) ** 2, axis=1)[:, -1:])
+            values = (normal / np.maximum(norms, np.finfo(np.float64).tiny)).astype(np.float32)
+        case "denormal":  # no square is zero for its size, and none is normal
+            values = normal * np.float32(2.0**-69)
         case _:  # huge: squares near the top of float32
             values = normal * np.float32(1e16)
     return np.ascontiguousarray(values, dtype=np.float32)

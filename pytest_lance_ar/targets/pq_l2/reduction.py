@@ -14,12 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2 import cases
+from pytest_lance_ar.targets.pq_l2 import cases, extent
 from pytest_lance_ar.targets.pq_l2.inputs import Float32
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import Case, Instance
-
-StillFails = Callable[[Case], bool]
+from pytest_lance_ar.targets.protocol import Case, Instance, StillFails
 
 FEW_VALUES: Final = 64
 """So many numbers are simplified one by one."""
@@ -50,21 +48,27 @@ class ArrayCase:
         shape = PqShape(num_sub_vectors * dsub, num_sub_vectors, num_centroids)
         return cases.instance_of(shape, self.codebook, [(self.codes, self.queries)], self.k)
 
-    def reduced(self, still_fails: StillFails) -> Case:
+    def reduced(self, still_fails: StillFails) -> tuple[Case, str]:
         return reduced(self, still_fails)
 
 
-def reduced(case: Case, still_fails: StillFails) -> Case:
-    """The smallest literal case found that still fails; the case itself where none is small enough to print."""
-    start = next((small for small in (*small_cases(), *_alone(case)) if still_fails(small)), None)
+def reduced(case: Case, still_fails: StillFails) -> tuple[Case, str]:
+    """The smallest case found that still fails, literal if it is small enough to print, and in a sentence from which
+    sizes on there is a failure: "" when it fails at any."""
+    sentence = ""
+    start = next((small for small in small_cases() if still_fails(small)), None)
     if start is None:
-        return case
+        if isinstance(case, cases.DrawnCase):
+            case, sentence = extent.of_drawn(case, still_fails)
+        start = next((alone for alone in _alone(case) if still_fails(alone)), None)
+    if start is None:
+        return case, sentence
     smallest = _Reduction(start, still_fails).smallest()
     text = smallest.codes.size + smallest.codebook.size + smallest.queries.size
     if text > cases.LITERAL_LIMIT:  # every number takes a character at least
-        return case
+        return case, sentence
     literal = smallest.literal()
-    return literal if len(literal.spec) <= cases.LITERAL_LIMIT else case
+    return (literal if len(literal.spec) <= cases.LITERAL_LIMIT else case), sentence
 
 
 def small_cases() -> Iterator[ArrayCase]:

@@ -13,7 +13,7 @@ Source: Jégou, Douze & Schmid, "Product Quantization for Nearest Neighbor Searc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,53 @@ def distances(table: Float32, codes: NDArray[np.integer[Any]]) -> Float32:
         total += entries[column]
     total.setflags(write=False)
     return total
+
+
+FEW: Final = 1 << 16
+"""Look-ups that are made at once."""
+BLOCK: Final = 1 << 15
+"""Vectors whose sums are made in one go: they stay in a second-level cache."""
+
+
+class Searcher:
+    """The same answers, bit for bit, for many queries of one codebook and code set, however large.
+
+    Codebook and codes are transposed once, so that every pass of numpy's runs over memory in order.
+    """
+
+    def __init__(self, codebook: Float32, codes: NDArray[np.integer[Any]]) -> None:
+        """codebook: float32 (M, K, dsub); codes: integers (N, M)."""
+        self._by_dimension = np.ascontiguousarray(codebook.transpose(2, 0, 1))
+        self._columns = np.ascontiguousarray(codes.T)
+
+    def distance_table(self, query: Float32) -> Float32:
+        """As `distance_table` of this module."""
+        dsub, num_sub_vectors, _ = self._by_dimension.shape
+        parts = np.ascontiguousarray(query.reshape(num_sub_vectors, dsub).T)[:, :, np.newaxis]
+        table = np.zeros(self._by_dimension.shape[1:], np.float32)
+        for part, centroids in zip(parts, self._by_dimension, strict=True):
+            difference = part - centroids
+            difference *= difference
+            table += difference
+        table.setflags(write=False)
+        return table
+
+    def distances(self, table: Float32) -> Float32:
+        """As `distances` of this module. Entries of the table are sums that start at +0."""
+        num_sub_vectors, count = self._columns.shape
+        if num_sub_vectors * count <= FEW:
+            entries = table[np.arange(num_sub_vectors)[:, np.newaxis], self._columns]
+            # `accumulate` adds one after the other; `reduce` may not.
+            total: Float32 = np.add.accumulate(entries, axis=0, dtype=np.float32)[-1].copy()
+        else:
+            total = np.empty(count, np.float32)
+            for start in range(0, count, BLOCK):
+                part = np.zeros(min(BLOCK, count - start), np.float32)
+                for row, column in zip(table, self._columns[:, start : start + BLOCK], strict=True):
+                    part += row[column]
+                total[start : start + BLOCK] = part
+        total.setflags(write=False)
+        return total
 
 
 def top_k(distance: Float32, k: int) -> tuple[NDArray[np.int64], Float32]:

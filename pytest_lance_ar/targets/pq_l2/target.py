@@ -34,6 +34,9 @@ ODD_SHAPES: Final = {
 TRAP_SHAPES: Final = ("dim_is_1", "K_is_100", "dsub_is_1", "M_is_300")
 """The odd shapes that meet every kind of extreme values: on a line the triangle inequality is tight."""
 
+DOMAIN_PARTS: Final = 5
+"""What is drawn from the whole domain comes in so many parts, which workers share."""
+
 
 class PqL2:
     """The target `pq_l2`."""
@@ -52,6 +55,10 @@ class PqL2:
             "test_drawn_arrays",
             "test_several_code_sets_in_one_kernel",
             *(f"test_traps[{name}]" for name in TRAP_SHAPES),
+            *(f"test_domain[{part}]" for part in range(DOMAIN_PARTS)),
+            "test_ends_of_the_domain",
+            "test_blocks",
+            "test_life_of_one_object",
             "test_tails",
             "test_many_queries",
             "test_large_k",

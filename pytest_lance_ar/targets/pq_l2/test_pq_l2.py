@@ -1,36 +1,50 @@
 """The specification of a PQ L2 kernel, as tests.
 
 A kernel is correct when, for every shape, distribution, seed, N and k, its distance table and its top-K are those of
-the scalar reference: within 1e-4, ids free only among ties. What is cheap and catches most comes first.
+the scalar reference: within 1e-4 and 1e-5 of the largest value, ids free only among ties. What is cheap and catches
+most comes first.
 """
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar.targets.pq_l2 import cases, strategies
+from pytest_lance_ar.targets.pq_l2 import cases, domain, sessions, strategies
 from pytest_lance_ar.targets.pq_l2.cases import FIXTURE_VECTORS, DrawnCase, LiteralCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import BATTERY_DISTRIBUTIONS, ODD_SHAPES, SHAPES, TRAP_SHAPES
+from pytest_lance_ar.targets.pq_l2.target import (
+    BATTERY_DISTRIBUTIONS,
+    DOMAIN_PARTS,
+    ODD_SHAPES,
+    SHAPES,
+    TRAP_SHAPES,
+)
 from pytest_lance_ar.targets.protocol import Examiner
 
 EXAMPLES = {
     "test_drawn_arrays": 150,
-    "test_traps": 31,
+    "test_domain": 24,
+    "test_ends_of_the_domain": 9,
+    "test_blocks": 24,
+    "test_life_of_one_object": 1,
+    "test_traps": 37,
     "test_tails": 27,
     "test_many_queries": 14,
     "test_odd_shape": 14,
     "test_edge_of_n_and_k": 16,
     "test_several_code_sets_in_one_kernel": 15,
     "test_large_k": 6,
-    "test_large_n": 6,
+    "test_large_n": 10,
     "test_battery": 6,
 }
 """How many examples a trial has for each test: drawn by Hypothesis, or from a fixed list with a new seed each trial."""
+
+AT_ONCE = 0.5
+"""Seconds. Keeping 70,000 nearest in a sorted array takes longer."""
 
 SMALL = PqShape(32, 8, 256)
 SMALLER = PqShape(16, 4, 256)
@@ -112,15 +126,43 @@ def test_several_code_sets_in_one_kernel(
     examiner.examine(DrawnCase(SMALL, distribution, seed, n, k, structure, code_sets=3))
 
 
-def test_large_k(examiner: Examiner, fixture_seed: int) -> None:
-    """k from 129 to 33,000."""
-    for case in islice(strategies.large_k(SMALLER, fixture_seed), EXAMPLES["test_large_k"]):
+@pytest.mark.parametrize("part", range(DOMAIN_PARTS))
+def test_domain(examiner: Examiner, fixture_seed: int, part: int) -> None:
+    """Shapes, sizes, structures and scales from the whole domain, other ones in each trial."""
+    for case in domain.draws(fixture_seed, part, EXAMPLES["test_domain"]):
         examiner.examine(case)
 
 
+def test_ends_of_the_domain(examiner: Examiner, fixture_seed: int) -> None:
+    """dim 4,096, M 512, dsub 1,024, K 256."""
+    for case in islice(domain.ends(fixture_seed), EXAMPLES["test_ends_of_the_domain"]):
+        examiner.examine(case)
+
+
+def test_blocks(examiner: Examiner, fixture_seed: int) -> None:
+    """N around multiples of any size of block, with the nearest vectors at the end."""
+    for case in domain.blocks(fixture_seed, EXAMPLES["test_blocks"]):
+        examiner.examine(case)
+
+
+def test_life_of_one_object(examiner: Examiner, fixture_seed: int) -> None:
+    """Code sets come and go by the dozen, equal sizes among them; queries by the thousand, and the first ones again."""
+    examiner.examine(sessions.drawn(fixture_seed))
+
+
+def test_large_k(examiner: Examiner, fixture_seed: int) -> None:
+    """k from 129 to 70,000, and up to 1,200,000 where that takes no time that grows with N x k."""
+    for case in islice(strategies.large_k(SMALLER, fixture_seed), EXAMPLES["test_large_k"]):
+        examiner.examine(case)
+    large, largest = domain.large_k(fixture_seed)
+    if examiner.examine(large) < AT_ONCE:
+        examiner.examine(largest)
+
+
 def test_large_n(examiner: Examiner, fixture_seed: int) -> None:
-    """N around 2^16 and above 2^17."""
-    for case in islice(strategies.large_n(SMALLER, fixture_seed), EXAMPLES["test_large_n"]):
+    """N around 2^16 and other powers of two, and above 2^20."""
+    cases_ = chain(strategies.large_n(SMALLER, fixture_seed), domain.large_n(fixture_seed))
+    for case in islice(cases_, EXAMPLES["test_large_n"]):
         examiner.examine(case)
 
 

@@ -15,6 +15,7 @@ from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2 import reference
 from pytest_lance_ar.targets.pq_l2.equivalence import (
     MAX_ABS_ERR,
+    MAX_SHARE,
     TOPK_DIST_TOL,
     compare_table,
     compare_top_k,
@@ -64,8 +65,13 @@ def error_at(expected: Float32, got: Float32, index: Position) -> float:
     return abs(float(got[index]) - float(expected[index]))
 
 
+def tolerance(answer: Float32) -> float:
+    return min(1e-4, 1e-5 * float(answer.max()))
+
+
 def test_the_tolerances_are_those_of_the_contract() -> None:
     assert MAX_ABS_ERR == TOPK_DIST_TOL == 1e-4
+    assert MAX_SHARE == 1e-5
 
 
 @given(table=tables)
@@ -75,7 +81,7 @@ def test_the_reference_table_passes(table: Float32) -> None:
 
 @given(table=tables, data=st.data())
 def test_a_table_within_the_tolerance_passes(table: Float32, data: st.DataObject) -> None:
-    noise = data.draw(hnp.arrays(np.float64, table.shape, elements=st.floats(-9e-5, 9e-5)))
+    noise = data.draw(hnp.arrays(np.float64, table.shape, elements=st.floats(-0.9, 0.9))) * tolerance(table)
     assert compare_table(table, (table + noise).astype(np.float32)) is None
 
 
@@ -96,10 +102,39 @@ def test_the_first_wrong_entry_is_named(table: Float32, data: st.DataObject) -> 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_tolerance_ends_between_two_floats(sign: int) -> None:
     last = np.float32(1e-4)  # just below the real 1e-4
-    assert compare_table(f32(0), f32(sign * last)) is None
-    fails(compare_table(f32(0), f32(sign * up(1e-4))), "distance_table", (0,))
-    assert compare_top_k(f32(0), 1, i64(0), f32(sign * last)) is None
-    fails(compare_top_k(f32(0), 1, i64(0), f32(sign * up(1e-4))), DISTANCES, (0,))
+    assert compare_table(f32(0, 10), f32(sign * last, 10)) is None
+    fails(compare_table(f32(0, 10), f32(sign * up(1e-4), 10)), "distance_table", (0,))
+    assert compare_top_k(f32(0, 10), 2, i64(0, 1), f32(sign * last, 10)) is None
+    fails(compare_top_k(f32(0, 10), 2, i64(0, 1), f32(sign * up(1e-4), 10)), DISTANCES, (0,))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12, 1e-30])
+def test_where_all_values_are_small_the_tolerance_is_a_share_of_the_largest(scale: float) -> None:
+    """By powers of two, so that no rounding is in it."""
+    unit = np.float32(2.0 ** np.floor(np.log2(scale)))
+    within, beyond = np.float32(2.0**-17) * unit, np.float32(2.0**-16) * unit  # 0.76e-5 and 1.5e-5 of the largest
+    assert compare_table(f32(0, unit), f32(within, unit)) is None
+    mismatch = fails(compare_table(f32(0, unit), f32(beyond, unit)), "distance_table", (0,))
+    assert mismatch.allowed == 1e-5 * float(unit)
+    assert str(mismatch).endswith(f"; allowed is {1e-5 * float(unit):.2g}, 1e-5 x the largest value of the answer")
+    assert compare_top_k(f32(0, unit), 2, i64(0, 1), f32(within, unit)) is None
+    assert fails(compare_top_k(f32(0, unit), 2, i64(0, 1), f32(beyond, unit)), DISTANCES, (0,)).allowed
+    # The answer to k = 1 is a zero: what is far away allows nothing.
+    assert fails(compare_top_k(f32(0, unit), 1, i64(0), f32(within)), DISTANCES, (0,)).allowed == 0
+
+
+def test_what_fails_the_first_tolerance_is_told_as_ever() -> None:
+    mismatch = fails(compare_table(f32(0, 1), f32(0.5, 1)), "distance_table", (0,))
+    assert mismatch.allowed is None
+    assert "allowed" not in str(mismatch)
+
+
+@pytest.mark.parametrize("lost", [np.float16, "flush"])
+def test_denormal_distances_are_compared_as_well(lost: Any) -> None:
+    table = f32(3e-41, 1e-40, 7e-42)
+    assert compare_table(table, table.copy()) is None
+    got = np.zeros_like(table) if lost == "flush" else table.astype(lost).astype(np.float32)
+    assert fails(compare_table(table, got), "distance_table", (0,)).allowed is not None
 
 
 @given(table=tables, bad=st.sampled_from(BAD), data=st.data())
@@ -161,12 +196,13 @@ def test_an_exact_tie_may_take_the_last_place() -> None:
 @settings(max_examples=60)
 @given(distances=all_distances, k=ks, data=st.data())
 def test_a_kernel_that_is_a_little_off_passes(distances: Float32, k: int, data: st.DataObject) -> None:
-    noise = data.draw(hnp.arrays(np.float64, distances.shape, elements=st.floats(-9e-5, 9e-5)))
+    share = tolerance(reference.top_k(distances, k)[1])
+    noise = data.draw(hnp.arrays(np.float64, distances.shape, elements=st.floats(-0.9, 0.9))) * share
     own = (distances + noise).astype(np.float32)
     assert compare_top_k(distances, k, *reference.top_k(own, k)) is None
 
 
-@given(base=st.floats(0, 100, width=32), gap=st.floats(0, 9e-5), swapped=st.booleans())
+@given(base=st.floats(10, 100, width=32), gap=st.floats(0, 9e-5), swapped=st.booleans())
 def test_near_ties_may_be_swapped(base: float, gap: float, swapped: bool) -> None:
     low, high = np.float32(base), np.float32(base + gap)
     ids = i64(1, 0, 2) if swapped else i64(0, 1, 2)
@@ -211,8 +247,8 @@ def test_a_missed_nearer_neighbour_fails(order: list[int], data: st.DataObject) 
 
 
 def test_a_neighbour_missed_by_less_than_the_tolerance_passes() -> None:
-    assert compare_top_k(f32(1, 1.00009, 5), 1, i64(1), f32(1.00009)) is None
-    fails(compare_top_k(f32(1, 1.00011, 5), 1, i64(1), f32(1.00011)), DISTANCES, (0,))
+    assert compare_top_k(f32(16, 16.00009, 50), 1, i64(1), f32(16.00009)) is None
+    fails(compare_top_k(f32(16, 16.00011, 50), 1, i64(1), f32(16.00011)), DISTANCES, (0,))
 
 
 def test_distances_must_not_fall() -> None:
@@ -324,7 +360,7 @@ def test_rtol_is_no_second_helping() -> None:
     # Off by 1.04e-3: more than 1e-6 of 1000, less than that and 1e-4 together.
     fails(compare_table(f32(1000), f32(1000.00104), rtol=1e-6), "distance_table", (0,))
     # Small values keep the absolute tolerance.
-    assert compare_table(f32(0, 1), f32(9e-5, 1.00009), rtol=1e-6) is None
+    assert compare_table(f32(0, 10), f32(9e-5, 10.00009), rtol=1e-6) is None
 
 
 def test_rtol_holds_for_top_k_at_both_comparisons() -> None:

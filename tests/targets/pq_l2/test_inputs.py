@@ -33,6 +33,8 @@ DIGESTS = {
     "scales": "f42611cf989eeeb555f34155d2bcaf40c1a8bf184c958bbd8626b4e7d7826020",
     "tiny": "e76d4b8d4f525acd3e0aedc1dfd21c5dc7cc2d81ca980c58bed08a68d55c4882",
     "huge": "825a73699100d0479bc5b5215b4f0aa9135795249c43c4e69605e5a2a09aa51f",
+    "unit": "28c32a650dab8d17897b994e949b8bc09e1479d4f4e9dace519c1351e28dec17",
+    "denormal": "5f879e83bef9dd6c3ffdfbae2921a6c72dd76969fc8840cc36479287402e1969",
 }
 NORMAL_DIGEST = "d0262cb84c96ea52d4f524946783b14ae59469572753e56cab22e5f655af28e1"
 WORDS_DIGEST = "6e283afb253086b8f048a7ccc1d3c2ac03f8dc8cad01cda97a97224c6ff82cf8"
@@ -219,6 +221,10 @@ def test_extremes_are_what_they_are_called() -> None:
     scaled = [vectors("scales", 50, 64, seed=seed, role="base") for seed in range(9)]
     assert any((values == np.float32(7.5)).all(axis=0).any() for values in scaled)  # a constant column
     assert any(((values != 0) & (np.abs(values) < smallest)).any() for values in scaled)
+    np.testing.assert_allclose(np.linalg.norm(drawn["unit"].astype(np.float64), axis=1), 1, rtol=1e-6)
+    squares = drawn["denormal"] ** 2
+    assert 0 < squares.max() < smallest
+    assert np.median(squares) > 0
 
 
 @given(seed=seeds, count=st.integers(1, 9))

@@ -162,3 +162,35 @@ def test_top_k_keeps_the_first_ids_among_ties() -> None:
     ids, nearest = reference.top_k(distance, 600)
     assert ids.tolist() == [*range(1, 1000, 2), *range(0, 200, 2)]
     assert nearest.tolist() == [1] * 500 + [2] * 100
+
+
+@settings(max_examples=60)
+@given(search=searches(), data=st.data())
+def test_the_vectorised_reference_is_the_scalar_one_bit_for_bit(
+    search: tuple[Float32, Float32], data: st.DataObject
+) -> None:
+    query, codebook = search
+    parts, centroids, _ = codebook.shape
+    codes = data.draw(
+        hnp.arrays(np.uint8, (data.draw(st.integers(0, 9)), parts), elements=st.integers(0, centroids - 1))
+    )
+    table = scalar_table(query, codebook)
+    for few, block in ((1 << 16, 1 << 15), (0, 1 << 15), (0, 4)):  # at once, in one block, in blocks with a tail
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reference, "FEW", few)
+            patch.setattr(reference, "BLOCK", block)
+            searcher = reference.Searcher(codebook, codes)
+            assert same_bits(searcher.distance_table(query), table)
+            assert same_bits(searcher.distances(table), scalar_distances(table, codes))
+
+
+@pytest.mark.parametrize(("count", "parts"), [(1, 512), (2, 512), (200, 512), (131_073, 3)])
+def test_many_terms_are_summed_in_order(count: int, parts: int) -> None:
+    """Where numpy would rather sum pairwise."""
+    rng = np.random.default_rng(count)
+    table = (rng.random((parts, 256)) * 10.0 ** rng.integers(-3, 4, (parts, 1))).astype(np.float32)
+    codes = rng.integers(0, 256, (count, parts)).astype(np.uint8)
+    searcher = reference.Searcher(np.zeros((parts, 256, 1), np.float32), codes)
+    assert same_bits(searcher.distances(table), reference.distances(table, codes))
+    some = slice(None, None, max(count // 3, 1))
+    assert same_bits(np.ascontiguousarray(searcher.distances(table)[some]), scalar_distances(table, codes[some]))

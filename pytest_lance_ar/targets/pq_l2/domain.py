@@ -1,0 +1,188 @@
+"""What a trial draws from the whole domain that a kernel must serve.
+
+dim 1 to 4,096, M 1 to 512, dsub 1 to 1,024, K 1 to 256, N 0 to 1,200,000, k 1 to N, at every scale. Sizes are drawn
+log-uniformly, so that a trial meets small and large ones alike; powers of two and their neighbours, primes and the
+shapes that people use come more often. All of it depends on the trial's seed, so that there is no list to learn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from pytest_lance_ar.targets.pq_l2.cases import LAST, SCALABLE, SCALES, STRUCTURES, DrawnCase
+from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES, Stream
+from pytest_lance_ar.targets.pq_l2.shape import MAX_CENTROIDS, PqShape
+
+MAX_DIM: Final = 4096
+MAX_PARTS: Final = 512
+MAX_DSUB: Final = 1024
+MAX_N: Final = 1_200_000
+IN_USE: Final = ((96, 12), (128, 16), (384, 48), (512, 64), (768, 96), (960, 120), (1009, 1), (1024, 16), (1024, 128))
+IN_USE_LARGE: Final = ((1536, 192), (3072, 384), (2048, 256), (4096, 512))
+"""(dim, M) of real embeddings, and a prime."""
+FEW_LOOK_UPS: Final = 1 << 17
+"""N x M of a case that is not one of the costly ends."""
+MOST_K: Final = 70_000
+"""k of a trial's every kernel: one that keeps the nearest in a sorted array does N x k / 2 moves. Up to all 1,200,000
+is asked of those whose answer to this many came at once."""
+ODD: Final = ("equal", "edges", "repeated", "needle", "lists", "neighbours", "farthest", "ties", "midway")
+LARGE_N_PLACES: Final = tuple(1 << power for power in range(15, 21))
+
+
+class Draw:
+    """Sizes from one stream."""
+
+    def __init__(self, seed: int, *tags: object) -> None:
+        self._stream = Stream(seed, "domain", *tags)
+
+    def below(self, bound: int) -> int:
+        return int(self._stream.below(bound, 1)[0])
+
+    def share(self) -> float:
+        return float(self._stream.u32(1)[0]) / 2**32
+
+    def chance(self, share: float) -> bool:
+        return self.share() < share
+
+    def log_uniform(self, low: int, high: int) -> int:
+        """An integer in [low, high], each octave as likely as every other."""
+        return min(int(low * ((high + 1) / low) ** self.share()), high)
+
+    def size(self, low: int, high: int) -> int:
+        """An integer in [low, high], corners more often: its ends, powers of two and their neighbours, primes."""
+        kind = self.share()
+        if kind < 0.1:
+            return high if self.chance(0.6) else low
+        value = self.log_uniform(low, high)
+        if kind < 0.35:
+            power = 1 << max(value.bit_length() - self.below(2), 0)
+            return min(max(power + self.below(3) - 1, low), high)
+        if kind < 0.45:
+            return next((n for n in range(value, low - 1, -1) if _is_prime(n)), value)
+        return value
+
+    def one_of(self, choices: tuple[str, ...]) -> str:
+        return choices[self.below(len(choices))]
+
+    def shape(self) -> PqShape:
+        if self.chance(0.15):
+            dim, parts = IN_USE[self.below(len(IN_USE))]
+            return PqShape(dim, parts, (16, MAX_CENTROIDS)[self.below(2)])
+        centroids = self.size(1, MAX_CENTROIDS)
+        if self.chance(0.5):
+            parts = self.size(1, MAX_PARTS)
+            dsub = self.size(1, min(MAX_DSUB, MAX_DIM // parts))
+        else:
+            dsub = self.size(1, MAX_DSUB)
+            parts = self.size(1, min(MAX_PARTS, MAX_DIM // dsub))
+        return PqShape(parts * dsub, parts, centroids)
+
+    def values(self) -> tuple[str, int]:
+        """A distribution and a scale."""
+        if self.chance(0.55):
+            distribution = self.one_of(SCALABLE)
+            return distribution, SCALES[self.below(len(SCALES))]
+        return self.one_of(DISTRIBUTIONS + EXTREMES), 0
+
+    def structure(self) -> str:
+        if self.chance(0.4):
+            return "last"
+        return self.one_of(STRUCTURES) if self.chance(0.5) else "plain"
+
+    def k(self, n: int) -> int:
+        """1 to a little above N, the neighbourhood of N more often."""
+        if self.chance(0.2):
+            return max(n + self.below(3) - 1, 1)
+        return self.size(1, max(n, 1)) if self.chance(0.6) else self.log_uniform(1, 64)
+
+
+def draws(seed: int, part: int, count: int) -> Iterator[DrawnCase]:
+    """Small examples from everywhere: what costs little whatever the shape."""
+    for i in range(count):
+        draw = Draw(seed, part, i)
+        shape = draw.shape()
+        n = draw.size(1, min(3000, max(FEW_LOOK_UPS // shape.num_sub_vectors, 64)))
+        distribution, scale = draw.values()
+        yield DrawnCase(
+            shape,
+            distribution,
+            seed + i,
+            n,
+            draw.k(n),
+            draw.structure(),
+            code_sets=1 + draw.below(2),
+            scale=scale,
+            queries=2,
+        )
+
+
+def ends(seed: int) -> Iterator[DrawnCase]:
+    """The ends of every axis of the shape, of which each trial has all; the other sizes are small there."""
+    draw = Draw(seed, "ends")
+
+    def case(parts: int, dsub: int, centroids: int, n: int) -> DrawnCase:
+        distribution, scale = draw.values()
+        shape = PqShape(parts * dsub, parts, centroids)
+        structure = "last" if draw.chance(0.6) else "plain"
+        return DrawnCase(shape, distribution, seed, n, draw.k(n), structure, scale=scale, queries=2)
+
+    few, some = (draw.log_uniform(2, 40) for _ in range(2))
+    yield case(4, MAX_DSUB, few, 30 + draw.below(100))  # dim and dsub
+    yield case(1, MAX_DSUB, MAX_CENTROIDS, 300 + draw.below(100))
+    yield case(MAX_PARTS, 8, some, 60 + draw.below(100))  # dim and M
+    yield case(MAX_PARTS, 1 + draw.below(2), MAX_CENTROIDS, 200 + draw.below(200))
+    yield case(1 + draw.below(3), MAX_DSUB - draw.below(512), draw.size(1, 64), draw.size(1, 200))
+    parts = MAX_PARTS - draw.below(256)
+    yield case(parts, draw.size(1, MAX_DIM // parts), draw.size(1, 32), draw.size(1, 200))
+    parts = draw.log_uniform(3, 400)
+    yield case(parts, MAX_DIM // parts, draw.size(1, 24), draw.size(1, 200))
+    yield case(draw.log_uniform(1, 48), draw.log_uniform(1, 24), MAX_CENTROIDS - draw.below(2), draw.size(1, 400))
+    dim, parts = IN_USE_LARGE[draw.below(len(IN_USE_LARGE))]
+    yield case(parts, dim // parts, (16, 64)[draw.below(2)], draw.size(1, 300))
+
+
+def large_n(seed: int) -> Iterator[DrawnCase]:
+    """N around powers of two up to 2^20, one more of any size, and one above 2^20; the nearest vectors last."""
+    draw = Draw(seed, "large N")
+
+    def case(n: int, k: int, parts: int) -> DrawnCase:
+        shape = PqShape(parts * (1 + draw.below(2)), parts, draw.size(24, MAX_CENTROIDS))
+        distribution = ("gaussian", "uniform")[draw.below(2)]
+        structure = "last" if draw.chance(0.75) else "plain"
+        return DrawnCase(shape, distribution, seed, n, k, structure, queries=1)
+
+    places = [LARGE_N_PLACES[draw.below(6)], LARGE_N_PLACES[draw.below(4)], LARGE_N_PLACES[draw.below(3)]]
+    for place in places:
+        yield case(place + draw.below(5) - 1, draw.log_uniform(1, LAST), 2 + draw.below(3))
+    yield case(draw.log_uniform(5_000, 1 << 20), draw.log_uniform(1, 300), 2 + draw.below(3))
+    yield case(draw.log_uniform(3_000, 30_000), draw.log_uniform(1, 300), 6 + draw.below(20))
+    yield case(MAX_N - draw.below(MAX_N - (1 << 20)), draw.log_uniform(1, LAST), 2 + draw.below(2))
+
+
+def large_k(seed: int) -> tuple[DrawnCase, DrawnCase]:
+    """A k above 2^16, and one of any size up to 1,200,000 for those that answer the first at once; nearly N."""
+    draw = Draw(seed, "large k")
+    shape = PqShape(2, 2, 256)
+
+    def case(n: int, k: int) -> DrawnCase:
+        return DrawnCase(shape, "gaussian", seed, n, k, queries=1)
+
+    k = MOST_K - draw.below(MOST_K - (1 << 16))
+    most = MAX_N if draw.chance(0.25) else draw.log_uniform(MOST_K, MAX_N)
+    return case(k + draw.below(3), k), case(most, most - draw.below(2) * draw.below(most // 2))
+
+
+def blocks(seed: int, count: int) -> Iterator[DrawnCase]:
+    """N around multiples of sizes that a kernel may work in, the nearest vectors last."""
+    for i in range(count):
+        draw = Draw(seed, "blocks", i)
+        block = draw.log_uniform(3, 6000) if draw.chance(0.4) else 1 << (3 + draw.below(10))
+        n = max(block * draw.log_uniform(1, 12) + draw.below(3) - 1, 1)
+        shape = PqShape(6, 3, draw.size(16, MAX_CENTROIDS))
+        yield DrawnCase(shape, "gaussian", seed + i, n, draw.log_uniform(1, LAST), "last", queries=1)
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
