@@ -16,6 +16,8 @@ from pytest_lance_ar.trial.evidence import (
     Examination,
     Failure,
     FaultKind,
+    GuardEvidence,
+    GuardFigures,
     Interval,
     SpeedEvidence,
 )
@@ -81,6 +83,23 @@ def combos_of(ratio: float) -> tuple[ComboFigures, ...]:
     )
 
 
+def guards_of(ratio: float = 0.94, *more: GuardFigures, low: float | None = None) -> GuardEvidence:
+    """Fourteen guard workloads, all of this ratio and with an interval of a hundredth to either side, and more."""
+    around = Interval(ratio * 0.99, ratio * 1.01)
+    same = tuple(
+        GuardFigures(f"(64,8,16), uniform, N {200 + i}, k 1", f"n={200 + i}", 1000 * ratio, 1000, ratio, around)
+        for i in range(14 - len(more))
+    )
+    interval = Interval(ratio * 0.999 if low is None else low, ratio * 1.001 if low is None else 2 * low)
+    return GuardEvidence((*same, *more), ratio, interval, seed=5, timed_queries=336, seconds=4.5)
+
+
+def guard(low: float, ratio: float, high: float, name: str = "(96,12,256), clustered, N 700, k 100") -> GuardFigures:
+    """One guard workload of these figures."""
+    spec = "shape=96,12,256 distribution=clustered seed=3 n=700 k=100"
+    return GuardFigures(name, spec, 1000 * ratio, 1000, ratio, Interval(low, high))
+
+
 def speed_of(
     ratio: float = 0.9,
     low: float | None = None,
@@ -105,6 +124,7 @@ def speed_of(
         pack_seconds=0.0234,
         peak_mem_mb=28.44,
         seconds=9.5,
+        guards=guards_of() if (ratio * 1.005 if high is None else high) < 1 else None,
     )
     return replace(speed, **fields)
 

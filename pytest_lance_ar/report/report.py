@@ -12,7 +12,7 @@ from typing import Any, Final
 from pytest_lance_ar import __version__
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.text import one_line
-from pytest_lance_ar.trial.evidence import Evidence
+from pytest_lance_ar.trial.evidence import Evidence, GuardFigures
 from pytest_lance_ar.trial.trial import Trial
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
@@ -74,6 +74,15 @@ class Report:
             "min_gain_pct": trial.options.min_gain,
             "largest_gain_pct": None,
             "noise_floor_pct": None,
+            "guard_worst": None,
+            "guard_worst_interval": None,
+            "guard_worst_workload": None,
+            "guard_worst_spec": None,
+            "guard_geomean": None,
+            "guard_geomean_interval": None,
+            "guards": [],
+            "guard_seed": None,
+            "guard_seconds": None,
             "pack_seconds": None,
             "peak_mem_mb": None,
             "rounds": None,
@@ -111,6 +120,19 @@ class Report:
                 rounds=speed.rounds,
                 timed_queries=speed.timed_queries,
                 transport_ns=speed.transport_ns,
+            )
+        if speed is not None and speed.guards is not None:
+            guards, worst = speed.guards, speed.guards.worst
+            report.update(
+                guard_worst=worst.ratio,
+                guard_worst_interval=[worst.interval.low, worst.interval.high],
+                guard_worst_workload=worst.name,
+                guard_worst_spec=worst.spec,
+                guard_geomean=guards.ratio,
+                guard_geomean_interval=[guards.interval.low, guards.interval.high],
+                guards=[_guard(guard) for guard in guards.workloads],
+                guard_seed=guards.seed,
+                guard_seconds=guards.seconds,
             )
         if speed is not None and compared:
             report.update(
@@ -162,6 +184,7 @@ class Report:
             ),
             _line("speedup_vs_incumbent", self._speedup(r) if compared else _ABSENT),
             _line("noise_floor_pct", f"{r['noise_floor_pct']:.1f}"),
+            *_guard_lines(r),
             _line("pack_seconds", f"{r['pack_seconds']:.2f}"),
             _line("peak_mem_mb", _ABSENT if memory is None else f"{memory:.1f}"),
         ]
@@ -191,6 +214,11 @@ class Report:
         if r["speedup_vs_incumbent"] is not None:
             low, high = r["speedup_interval"]
             row.update(speedup=f"{r['speedup_vs_incumbent']:.4f}", speedup_lo=f"{low:.4f}", speedup_hi=f"{high:.4f}")
+        if r["guard_worst"] is not None:
+            for name in ("guard_worst", "guard_geomean"):
+                low, high = r[f"{name}_interval"]
+                row.update({name: f"{r[name]:.4f}", f"{name}_lo": f"{low:.4f}", f"{name}_hi": f"{high:.4f}"})
+            row["guard_worst_spec"] = r["guard_worst_spec"]
         return row
 
     def as_properties(self) -> dict[str, str]:
@@ -234,6 +262,19 @@ def _age(then: str, now: str) -> str:
 
 def _line(key: str, value: object) -> str:
     return f"{key + ':':<{_KEY_WIDTH}}{'' if len(key) < _KEY_WIDTH - 1 else ' '}{one_line(value)}"
+
+
+def _guard_lines(r: dict[str, Any]) -> list[str]:
+    if r["guard_worst"] is None:
+        return []
+    (worst_low, worst_high), (low, high) = r["guard_worst_interval"], r["guard_geomean_interval"]
+    worst = f"{r['guard_worst']:.3f} [{worst_low:.3f}, {worst_high:.3f}] ({r['guard_worst_workload']})"
+    geomean = f"{r['guard_geomean']:.2f} [{low:.2f}, {high:.2f}] over {len(r['guards'])} workloads"
+    return [_line("guard_worst", worst), _line("guard_geomean", geomean)]
+
+
+def _guard(guard: GuardFigures) -> dict[str, Any]:
+    return {**asdict(guard), "interval": [guard.interval.low, guard.interval.high]}
 
 
 def _extreme(extreme: dict[str, Any]) -> str:

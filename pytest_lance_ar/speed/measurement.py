@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
+from pytest_lance_ar.speed.guards import time_guards
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.trial.evidence import SpeedEvidence
 from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.verdict import gains
 
 
 class Measurement:
@@ -37,7 +41,7 @@ class Measurement:
         progress("preparing", True)
         self._preparation.wait()
         with turn(trial.deadline, progress):
-            return duel(
+            speed = duel(
                 self._preparation,
                 core=trial.core,
                 deadline=trial.deadline,
@@ -46,8 +50,29 @@ class Measurement:
                 only_figures=trial.incumbent is None,
                 progress=progress,
             )
+            return guarded(trial, speed, self._preparation, progress)
 
     def close(self) -> None:
         if self._preparation is not None:
             self._preparation.close()
             self._preparation = None
+
+
+def guarded(trial: Trial, speed: SpeedEvidence, preparation: Preparation, progress: Progress) -> SpeedEvidence:
+    """What the duel measured and, where that is a gain, what the same kernels take on guard workloads.
+
+    Raises KernelFault, IncumbentFailed.
+    """
+    if trial.incumbent is None or not gains(trial, speed).kept:
+        return speed
+    progress("a gain; looking at guard workloads")
+    guards = time_guards(
+        preparation.pairs,
+        trial.target,
+        transport_ns=speed.transport_ns,
+        core=trial.core,
+        deadline=trial.deadline,
+        rtol=trial.options.rtol,
+        progress=progress,
+    )
+    return replace(speed, guards=guards)

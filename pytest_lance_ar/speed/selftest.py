@@ -13,6 +13,7 @@ from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.handicap import handicapped, twin
+from pytest_lance_ar.speed.measurement import guarded
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.trial.evidence import SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -119,6 +120,7 @@ def _measure(progress: Progress, trial: Trial) -> SpeedEvidence:
     try:
         preparation.wait()
         with turn(trial.deadline, progress):
-            return duel(preparation, core=trial.core, deadline=trial.deadline, min_gain_pct=trial.options.min_gain)
+            speed = duel(preparation, core=trial.core, deadline=trial.deadline, min_gain_pct=trial.options.min_gain)
+            return guarded(trial, speed, preparation, progress)
     finally:
         preparation.close()

@@ -1,5 +1,8 @@
 """`results.tsv`: one row a trial, whatever its verdict. Rows are only ever appended, and form a chain.
 
+A file that an earlier gate began keeps its columns: some of COLUMNS in their order, CONTRACT and the chain among them.
+Cells that have no column there are left out.
+
 A row's last cell, `chain`, is its number and a digest of the row before it and of its own cells. The state directory
 remembers the last one (`Head`), and the next row is linked to what was remembered, not to what stands in the file. So
 an edited, removed, inserted or moved row is found, and so are rows cut off at the end, also after further trials.
@@ -24,7 +27,7 @@ from typing import Final
 from pytest_lance_ar.files import sync_directory, write_all
 from pytest_lance_ar.text import one_line
 
-COLUMNS: Final = (
+CONTRACT: Final = (
     "commit",
     "timestamp",
     "verdict",
@@ -41,10 +44,21 @@ COLUMNS: Final = (
     "total_seconds",
     "kernel_sha256",
     "description",
+)
+"""The columns that every ledger begins with."""
+COLUMNS: Final = (
+    *CONTRACT,
     "speedup_lo",
     "speedup_hi",
     "seed",
     "reason",
+    "guard_worst",
+    "guard_worst_lo",
+    "guard_worst_hi",
+    "guard_worst_spec",
+    "guard_geomean",
+    "guard_geomean_lo",
+    "guard_geomean_hi",
     "chain",
 )
 
@@ -89,7 +103,7 @@ def check(path: Path) -> None:
             content = _content(path, handle)
         finally:
             os.close(handle)
-        if content and not content.startswith(_HEADER_BYTES):
+        if content and _columns(content) is None:
             raise _foreign(path)
     elif not os.access(path.parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -100,10 +114,12 @@ def compose(path: Path, row: Mapping[str, str], head: Head | None) -> tuple[byte
 
     Without a head, or without the rows that it is the head of, the chain starts anew.
     """
-    has_rows = len(_read(path)) > len(_HEADER_BYTES)
+    content = _read(path)
+    columns = _columns(content) or COLUMNS
+    has_rows = content.find(b"\n") + 1 < len(content)
     if head is None or not has_rows:
         head = Head(forgotten=head.forgotten + head.rows if head else 0)
-    cells = "\t".join(one_line(row.get(column, "")) for column in COLUMNS[:-1]).encode(errors="backslashreplace")
+    cells = "\t".join(one_line(row.get(column, "")) for column in columns[:-1]).encode(errors="backslashreplace")
     number = head.rows + 1
     chain = _chain(head.chain, number, cells)
     return cells + b"\t" + chain.encode() + b"\n", Head(number, chain, head.forgotten)
@@ -123,7 +139,7 @@ def put(path: Path, line: bytes) -> None:
         whole, data = len(content), line
         if _HEADER_BYTES.startswith(content) and content != _HEADER_BYTES:  # empty, or cut short in the header
             whole, data = 0, _HEADER_BYTES + line
-        elif not content.startswith(_HEADER_BYTES):
+        elif _columns(content) is None:
             raise _foreign(path)
         elif not content.endswith(b"\n"):
             begun = content.rindex(b"\n") + 1
@@ -163,20 +179,29 @@ def append(path: Path, row: Mapping[str, str], head: Head | None = None) -> Head
 
 def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Every whole row, with the number of its line. Raises OSError."""
-    for number, line in _lines(_read(path)):
+    content = _read(path)
+    columns = _columns(content) or COLUMNS
+    for number, line in _lines(content):
         cells = line.decode(errors="replace").split("\t")
-        if len(cells) == len(COLUMNS):
-            yield number, dict(zip(COLUMNS, cells, strict=True))
+        if len(cells) == len(columns):
+            yield number, {**dict.fromkeys(COLUMNS, ""), **dict(zip(columns, cells, strict=True))}
+
+
+def lacking(path: Path) -> tuple[str, ...]:
+    """The columns that a ledger begun by an earlier gate goes without. Raises OSError."""
+    columns = _columns(_read(path))
+    return () if columns is None else tuple(name for name in COLUMNS if name not in columns)
 
 
 def verify(path: Path, head: Head | None) -> Problem | None:
     """The first thing that is wrong with a ledger, or None. Raises OSError."""
     content = _read(path)
-    if content and not content.startswith(_HEADER_BYTES):
+    columns = _columns(content)
+    if content and columns is None:
         return Problem(1, "another header than this gate writes")
     previous, number, place = "", 0, 1
     for place, line in _lines(content):
-        problem = _problem(line, previous, number)
+        problem = _problem(line, previous, number, len(columns or COLUMNS))
         if problem:
             return Problem(place, problem)
         previous = line.rpartition(b"\t")[2].decode()
@@ -192,13 +217,13 @@ def verify(path: Path, head: Head | None) -> Problem | None:
     return None
 
 
-def _problem(line: bytes, previous: str, number: int) -> str:
-    """What is wrong with the row after `previous`, the row of this number."""
+def _problem(line: bytes, previous: str, number: int, columns: int) -> str:
+    """What is wrong with the row after `previous`, the row of this number, which should have so many cells."""
     cells, tab, chain = line.rpartition(b"\t")
     match = _CHAIN.fullmatch(chain)
     count = line.count(b"\t") + 1
-    if count != len(COLUMNS) or not tab:
-        return f"no row that the gate wrote: {count} cells, not {len(COLUMNS)}"
+    if count != columns or not tab:
+        return f"no row that the gate wrote: {count} cells, not {columns}"
     if match is None:
         return "no row that the gate wrote: its chain cell is none"
     claimed = int(match[1])
@@ -226,6 +251,15 @@ def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
     if not lines[-1]:
         lines.pop()
     yield from list(enumerate(lines, start=1))[1:]
+
+
+def _columns(content: bytes) -> tuple[str, ...] | None:
+    """The columns that a ledger's whole header names; None where it is no header that a gate wrote."""
+    line, newline, _ = content.partition(b"\n")
+    columns = tuple(line.decode(errors="replace").split("\t"))
+    known = columns[: len(CONTRACT)] == CONTRACT and columns[-1] == COLUMNS[-1]
+    ordered = columns == tuple(name for name in COLUMNS if name in columns)
+    return columns if newline and known and ordered else None
 
 
 def _foreign(path: Path) -> LedgerError:

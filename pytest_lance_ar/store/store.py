@@ -71,6 +71,12 @@ class Store:
             raise StoreError(f"{lost}; restore {directory.path}, or run once with --lance-ar-rebaseline")
         if recovered is not None:
             self.notices.append("an earlier run was cut short while it stored its outcome, which is complete now")
+        lacking = ledger.lacking(path)
+        if lacking:
+            self.notices.append(
+                f"{path.name} was begun by an earlier version of the gate and goes without {', '.join(lacking)}; "
+                "the JSON report has them"
+            )
         if problem:
             self.notices.append(f"{path.name} does not verify, {problem}; python -m pytest_lance_ar audit says more")
 

@@ -106,6 +106,24 @@ class Combo:
         return f"{self.shape} {self.distribution}"
 
 
+class Guard(Protocol):
+    """A guard workload: one that a gain must not be paid for with."""
+
+    @property
+    def name(self) -> str:
+        """The workload in words, for the report: shape, data, N, k."""
+        ...
+
+    @property
+    def spec(self) -> str:
+        """One line from which `Target.parse_guard` rebuilds this very workload."""
+        ...
+
+    def instance(self, calls: int) -> Instance:
+        """One object and its code sets, each of which can be asked so many times."""
+        ...
+
+
 class Examiner(Protocol):
     """What a suite's tests are given: the kernel under test, behind its process."""
 
@@ -153,4 +171,12 @@ class Target(Protocol):
 
     def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
         """The instance that a combo is timed on: one pack and `queries` calls."""
+        ...
+
+    def guards(self, seed: int) -> Sequence[Guard]:
+        """Guard workloads that the seed draws from the target's family; none where the target has no family."""
+        ...
+
+    def parse_guard(self, spec: str) -> Guard:
+        """Raises ValueError for a text that is not the spec of a guard workload."""
         ...

@@ -113,12 +113,46 @@ class ComboFigures:
 
 
 @dataclass(frozen=True)
+class GuardFigures:
+    """One guard workload: ns per call of both sides, and candidate / incumbent with its interval.
+
+    name: the workload in words; spec: what it is built from again. The intervals of all guards hold together.
+    """
+
+    name: str
+    spec: str
+    candidate_ns: float
+    incumbent_ns: float
+    ratio: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class GuardEvidence:
+    """What candidate and incumbent take on guard workloads. ratio: the geomean of all, with its interval."""
+
+    workloads: tuple[GuardFigures, ...]
+    ratio: float
+    interval: Interval
+    seed: int
+    timed_queries: int = 0
+    seconds: float = 0.0
+
+    @property
+    def worst(self) -> GuardFigures:
+        """Of those that are shown to be slowest: the largest low end, unless that shows nothing."""
+        shown = max(self.workloads, key=lambda guard: guard.interval.low)
+        return shown if shown.interval.low > 1 else max(self.workloads, key=lambda guard: guard.ratio)
+
+
+@dataclass(frozen=True)
 class SpeedEvidence:
     """What the duel of candidate and incumbent measured. All times are ns per query.
 
     ratio is candidate / incumbent. confirmed: the figures are those of a second stage, on other processes and data.
     workload_seeds: of the data of each stage. walls: what confined the candidate's process. largest_gain: what the gain
     is at the most (a share, at an error of 10%), where the duel ended because a gain worth finding had become unlikely.
+    guards: None unless there was a gain to keep, and the target has guard workloads.
     """
 
     combos: tuple[ComboFigures, ...]
@@ -136,6 +170,7 @@ class SpeedEvidence:
     peak_mem_mb: float
     workload_seeds: tuple[int, ...] = ()
     walls: tuple[str, ...] = ()
+    guards: GuardEvidence | None = None
     seconds: float = 0.0
     largest_gain: float | None = None
 

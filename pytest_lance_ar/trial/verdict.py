@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from pytest_lance_ar.trial.evidence import ComboFigures, Evidence, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.evidence import (
+    ComboFigures,
+    Evidence,
+    Failure,
+    FaultKind,
+    GuardEvidence,
+    SpeedEvidence,
+)
 from pytest_lance_ar.trial.trial import Trial
 
 GUARD: Final = 1.05
-"""How much slower than the incumbent's own figure a combo may be."""
+"""How much slower than the incumbent's own figure a combo, or a guard workload, may be."""
 FUTILITY_ERROR: Final = 0.10
 """One-sided, of giving up a gain that is worth finding, over all looks of a stage."""
 WORTHWHILE: Final = 0.97
@@ -83,6 +91,37 @@ def decide(trial: Trial, evidence: Evidence) -> Verdict:
 
 def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     """The keep rule's second half: is a correct candidate faster than the incumbent, and nowhere much slower?"""
+    verdict = gains(trial, speed)
+    if not verdict.kept:
+        return verdict
+    refused = guards_refuse(trial, speed.guards)
+    return Verdict("discard", ExitCode.DISCARD, refused) if refused else verdict
+
+
+def guards_refuse(trial: Trial, guards: GuardEvidence | None) -> str:
+    """Why the guard workloads forbid to keep a candidate, "" when they do not."""
+    if guards is None:
+        return "the guard workloads were not timed" if trial.target.guards(0) else ""
+    worst, geomean = guards.worst, guards.interval
+    if not worst.interval.low <= GUARD:
+        slower = sum(not guard.interval.low <= GUARD for guard in guards.workloads)
+        return (
+            f"slower elsewhere: the guard workload ({worst.name}) takes {worst.ratio:.3f} [{worst.interval.low:.3f}, "
+            f"{worst.interval.high:.3f}] x the incumbent's time, and none may be shown above {GUARD}"
+            + (f"; so are {slower - 1} others" if slower > 2 else "; so is another one" if slower == 2 else "")
+            + f"; see it again: python -m pytest_lance_ar bench --workload '{worst.spec}' --against "
+            + (shlex.quote(trial.options.against) if trial.options.against else "incumbent")
+        )
+    if not geomean.low <= 1.0:
+        return (
+            f"slower elsewhere: all {len(guards.workloads)} guard workloads together take {guards.ratio:.3f} "
+            f"[{geomean.low:.3f}, {geomean.high:.3f}] x the incumbent's time, ({worst.name}) the most"
+        )
+    return ""
+
+
+def gains(trial: Trial, speed: SpeedEvidence) -> Verdict:
+    """What the combos alone say."""
 
     def discard(reason: str) -> Verdict:
         return Verdict("discard", ExitCode.DISCARD, reason)
@@ -132,9 +171,13 @@ def _futile_sentence(trial: Trial, speed: SpeedEvidence) -> str:
 
 def _sound(speed: SpeedEvidence) -> bool:
     combos = [figure for combo in speed.combos for figure in (combo.candidate_ns, combo.incumbent_ns, combo.ratio)]
-    intervals = speed.geomean_interval, speed.ratio_interval
-    ends = [end for interval in intervals for end in (interval.low, interval.high)]
-    figures = [speed.geomean_ns, speed.incumbent_geomean_ns, speed.ratio, *ends, *combos]
+    intervals = [speed.geomean_interval, speed.ratio_interval]
+    figures = [speed.geomean_ns, speed.incumbent_geomean_ns, speed.ratio, *combos]
+    if speed.guards:
+        guards = speed.guards
+        intervals += [guards.interval, *(guard.interval for guard in guards.workloads)]
+        figures += [guards.ratio, *(guard.ratio for guard in guards.workloads)]
+    figures += [end for interval in intervals for end in (interval.low, interval.high)]
     return all(math.isfinite(figure) and figure > 0 for figure in figures) and all(i.low <= i.high for i in intervals)
 
 

@@ -116,7 +116,7 @@ def test_ids_are_unique_but_for_equal_things() -> None:
 
 
 def test_remarks_are_told() -> None:
-    assert "<p>line 3 was skipped: it has 1 of 21 cells</p>" in page(
+    assert "<p>line 3 was skipped: it has 1 of 28 cells</p>" in page(
         history(ledger_of([{"verdict": "baseline"}]) + "torn"), wide=SVG, narrow=SVG
     )
 

@@ -29,7 +29,7 @@ trial commit        speed-up cumulative note
     3 def5678-dirty   1.2500    1.2500x
     5                 1.1000    1.3750x wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww\u2026
 
-remark: line 7 was skipped: it has 1 of 21 cells
+remark: line 7 was skipped: it has 1 of 28 cells
 """
 
 

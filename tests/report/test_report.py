@@ -28,6 +28,8 @@ from tests.builders import (
     all_passed,
     correctness_of,
     evidence_of,
+    guard,
+    guards_of,
     incorrect,
     speed_of,
     trial_of,
@@ -59,6 +61,8 @@ per_combo_geomean_ns:
 incumbent_geomean_ns_per_query: 18000
 speedup_vs_incumbent:  1.1111 [1.1056, 1.1167]
 noise_floor_pct:       0.3
+guard_worst:           1.012 [0.991, 1.034] ((96,12,256), clustered, N 700, k 100)
+guard_geomean:         0.94 [0.94, 0.94] over 14 workloads
 pack_seconds:          0.02
 peak_mem_mb:           28.4
 total_seconds:         12.3
@@ -73,6 +77,7 @@ replay:                python -m pytest_lance_ar replay 'shape=1,1,1'
 {TESTED}\
 total_seconds:         3.0
 """
+GUARDS = guards_of(0.94, guard(0.991, 1.012, 1.034))
 INCUMBENT_LINES = re.compile(r"^(incumbent_geomean_ns_per_query|speedup_vs_incumbent):.*\n", re.MULTILINE)
 
 
@@ -81,7 +86,7 @@ def report_of(trial: Trial, evidence: Evidence, replay: str = "") -> Report:
 
 
 def keep(**options: Any) -> Report:
-    return report_of(trial_of(**options), evidence_of())
+    return report_of(trial_of(**options), evidence_of(speed=speed_of(guards=GUARDS)))
 
 
 def failing(failure: Failure = WRONG) -> Report:
@@ -121,15 +126,17 @@ def test_the_block_of_a_kept_kernel() -> None:
 
 
 def test_the_block_of_a_first_kernel_compares_with_nothing() -> None:
-    report = report_of(trial_of(incumbent=None), evidence_of(against_itself=True))
+    report = report_of(trial_of(incumbent=None), evidence_of(against_itself=True, speed=speed_of(guards=None)))
     expected = KEEP.replace("verdict:               keep", "verdict:               baseline")
     expected = INCUMBENT_LINES.sub(lambda match: f"{match[1] + ':':<22} -\n", expected)
-    assert report.as_text() == expected
+    assert report.as_text() == re.sub(r"guard_.*\n", "", expected)
 
 
 def test_the_block_of_a_discarded_kernel_says_why() -> None:
     first, *others = speed_of(0.9).combos
-    report = report_of(trial_of(), evidence_of(speed=speed_of(combos=(replace(first, ratio=1.2), *others))))
+    report = report_of(
+        trial_of(), evidence_of(speed=speed_of(combos=(replace(first, ratio=1.2), *others), guards=GUARDS))
+    )
     assert report.as_text() == KEEP.replace("verdict:               keep", "verdict:               discard").replace(
         "correctness:           pass\n",
         "correctness:           pass\n"
@@ -199,6 +206,29 @@ def test_the_keys_always_come_in_the_same_order(kind: str) -> None:
     keys = list(values_of(every_kind()[kind].as_text()))
     assert keys == [key for key in order if key in keys]
     assert {"verdict", "correctness", "shapes_tested", "distributions_tested", "total_seconds"} <= set(keys)
+
+
+def test_the_guards_are_the_same_in_every_view() -> None:
+    report = keep()
+    r, row, properties = report.as_dict(), report.as_row(), report.as_properties()
+    assert (r["guard_worst"], r["guard_worst_interval"]) == (1.012, [0.991, 1.034])
+    assert (r["guard_geomean"], r["guard_seed"], r["guard_seconds"]) == (0.94, 5, 4.5)
+    assert len(r["guards"]) == 14
+    worst = r["guards"][-1]
+    assert (worst["name"], worst["spec"]) == (r["guard_worst_workload"], r["guard_worst_spec"])
+    assert (worst["ratio"], worst["interval"]) == (1.012, [0.991, 1.034])
+    assert row["guard_worst_spec"] == worst["spec"]
+    assert (row["guard_worst"], row["guard_worst_lo"], row["guard_worst_hi"]) == ("1.0120", "0.9910", "1.0340")
+    assert (row["guard_geomean"], row["guard_geomean_lo"], row["guard_geomean_hi"]) == ("0.9400", "0.9391", "0.9409")
+    assert properties["guard_worst"] == "1.012"
+    assert properties["guard_worst_workload"] == worst["name"]
+
+
+def test_where_no_guard_was_timed_none_is_told() -> None:
+    report = every_kind()["discard"]
+    assert "guard" not in report.as_text()
+    assert report.as_dict()["guards"] == []
+    assert not any(report.as_row().get(name) for name in ("guard_worst", "guard_geomean", "guard_worst_spec"))
 
 
 positive = st.floats(0.001, 1e9)

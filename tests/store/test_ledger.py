@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_lance_ar.store import ledger
-from pytest_lance_ar.store.ledger import COLUMNS, HEADER, Head, LedgerError
+from pytest_lance_ar.store.ledger import COLUMNS, CONTRACT, HEADER, Head, LedgerError
 
-CONTRACT = (
+STATED = (
     "commit timestamp verdict correctness geomean_ns ci_lo ci_hi worst_ns worst_combo best_ns best_combo speedup "
     "peak_mem_mb total_seconds kernel_sha256 description "
 )
@@ -32,7 +32,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_columns_are_the_contracts_and_then_others() -> None:
-    assert " ".join(COLUMNS).startswith(CONTRACT)
+    assert " ".join(COLUMNS).startswith(STATED)
     assert len(set(COLUMNS)) == len(COLUMNS)
 
 
@@ -43,7 +43,7 @@ def test_the_header_is_written_once_and_every_append_is_one_row(path: Path) -> N
     header, *lines = path.read_text().splitlines()
     assert header == "\t".join(COLUMNS)
     assert [line.split("\t")[0] for line in lines] == ["c0", "c1", "c2"]
-    assert all(line.split("\t")[-2] == "last" for line in lines)
+    assert all(row["reason"] == "last" for row in rows_of(path))
     assert path.read_text().endswith("\n")
 
 
@@ -107,7 +107,17 @@ def test_an_empty_file_gets_the_header(path: Path) -> None:
     assert len(rows_of(path)) == 1
 
 
-FOREIGN = ["commit\tval_bpb\tstatus\n", HEADER.replace("commit", "Commit"), HEADER[:-1], HEADER[:10], "\n", "\x00"]
+FOREIGN = [
+    "commit\tval_bpb\tstatus\n",
+    HEADER.replace("commit", "Commit"),
+    HEADER.replace("seed", "seeds"),
+    HEADER.replace("seed\treason", "reason\tseed"),
+    HEADER.replace("\tchain", ""),
+    HEADER[:-1],
+    HEADER[:10],
+    "\n",
+    "\x00",
+]
 
 
 @pytest.mark.parametrize("content", FOREIGN)
@@ -119,6 +129,45 @@ def test_a_foreign_file_is_refused_and_left_alone(path: Path, content: str) -> N
     with pytest.raises(LedgerError):
         ledger.check(path)
     assert path.read_text() == content
+
+
+OLD = (*CONTRACT, "speedup_lo", "speedup_hi", "seed", "reason", "chain")
+"""The columns of the first gate."""
+
+
+def old_ledger(path: Path, rows: int, monkeypatch: pytest.MonkeyPatch) -> Head | None:
+    head = None
+    with monkeypatch.context() as earlier:
+        earlier.setattr(ledger, "COLUMNS", OLD)
+        earlier.setattr(ledger, "_HEADER_BYTES", ("\t".join(OLD) + "\n").encode())
+        for number in range(rows):
+            head = ledger.append(path, {"commit": f"c{number}", "reason": "old"}, head)
+    return head
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_ledger_of_an_earlier_gate_goes_on_in_its_own_columns(
+    path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = old_ledger(path, rows, monkeypatch)
+    before = path.read_text()
+    assert ledger.lacking(path) == tuple(name for name in COLUMNS if name not in OLD) != ()
+    ledger.check(path)
+    head = ledger.append(path, {"commit": "new", "reason": "r", "guard_worst": "1.0"}, head)
+    assert path.read_text().startswith(before)
+    assert path.read_text().splitlines()[0].split("\t") == list(OLD)
+    assert [row["commit"] for row in rows_of(path)][-1] == "new"
+    (*_, (_, last)) = ledger.rows(path)
+    assert (last["reason"], last["guard_worst"]) == ("r", "")
+    assert ledger.verify(path, head) is None
+    path.write_text(path.read_text().replace("old", "0ld"))
+    assert ledger.verify(path, head) is not None
+
+
+def test_a_ledger_of_this_gate_lacks_no_column(path: Path) -> None:
+    assert ledger.lacking(path) == ()
+    ledger.append(path, {})
+    assert ledger.lacking(path) == ()
 
 
 def test_a_check_writes_nothing(path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_lance_ar.targets.pq_l2.target import PqL2
 from pytest_lance_ar.trial.evidence import (
     ComboFigures,
     CorrectnessEvidence,
@@ -22,7 +23,7 @@ from pytest_lance_ar.trial.evidence import (
     SpeedEvidence,
 )
 from pytest_lance_ar.trial.trial import Trial
-from pytest_lance_ar.trial.verdict import ExitCode, Verdict, decide
+from pytest_lance_ar.trial.verdict import ExitCode, Verdict, decide, gains
 from tests.builders import (
     CANDIDATE,
     INCUMBENT,
@@ -31,6 +32,8 @@ from tests.builders import (
     combos_of,
     correctness_of,
     evidence_of,
+    guard,
+    guards_of,
     incorrect,
     speed_of,
     trial_of,
@@ -90,6 +93,10 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (trial_of(min_gain=0.1), evidence_of(speed=speed_of(1.0, 0.98, 1.03)), "discard", 1),
         (TRIAL, evidence_of(speed=speed_of(1.0, 0.95, 1.05, largest_gain=0.008)), "discard", 1),
         (TRIAL, evidence_of(speed=speed_of(0.995, 0.991, 0.999, largest_gain=0.008)), "discard", 1),
+        (TRIAL, evidence_of(speed=speed_of(guards=guards_of(0.94, guard(1.06, 1.1, 1.2)))), "discard", 1),
+        (TRIAL, evidence_of(speed=speed_of(guards=guards_of(1.02, low=1.001))), "discard", 1),
+        (TRIAL, evidence_of(speed=speed_of(guards=None)), "discard", 1),
+        (TRIAL, evidence_of(speed=speed_of(guards=guards_of(math.nan))), "none", 70),
         (TRIAL, evidence_of(speed=speed_of(1.05, 0.99, 1.11)), "discard", 1),  # wide, yet no gain to speak of
         (TRIAL, evidence_of(correctness=FAILED_UNSEEN), "none", 70),
         (TRIAL, evidence_of(internal_error="boom"), "none", 70),
@@ -236,6 +243,53 @@ def test_every_combo_may_take_105_percent_of_its_own_figure(place: int) -> None:
     verdict = judged(speed_of(combos=with_combo(place, ratio=math.nextafter(1.05, 2))))
     assert verdict.code is ExitCode.DISCARD
     assert verdict.reason.startswith(f"{combos_of(1.0)[place].name} takes 1.050 x")
+
+
+@pytest.mark.parametrize(
+    ("low", "ratio", "code"),
+    [
+        (1.05, 1.2, ExitCode.KEPT),  # not shown to be above 1.05
+        (math.nextafter(1.05, 2), 1.06, ExitCode.DISCARD),
+        (0.6, 3.0, ExitCode.KEPT),  # looks slow, and may be fast
+    ],
+)
+def test_no_guard_workload_may_be_shown_to_be_above_105_percent(low: float, ratio: float, code: ExitCode) -> None:
+    assert judged(speed_of(guards=guards_of(0.94, guard(low, ratio, 4.0)))).code is code
+
+
+def test_a_guard_that_fails_is_named_with_the_command_that_times_it_again() -> None:
+    worse = guard(1.08, 1.12, 1.17, "(96,12,256), clustered, N 900, k 1")
+    noisy = guard(0.5, 1.5, 4.0, "(96,12,256), sparse, N 200, k 1")
+    speed = speed_of(guards=guards_of(0.94, noisy, worse, guard(1.06, 1.3, 1.5)))
+    assert judged(speed).reason == (
+        "slower elsewhere: the guard workload ((96,12,256), clustered, N 900, k 1) takes 1.120 [1.080, 1.170] x the "
+        "incumbent's time, and none may be shown above 1.05; so is another one; see it again: python -m "
+        "pytest_lance_ar bench --workload 'shape=96,12,256 distribution=clustered seed=3 n=700 k=100' "
+        "--against incumbent"
+    )
+    in_ci = judged(speed, trial_of(against="origin/main")).reason
+    assert in_ci.endswith("--against origin/main")
+
+
+def test_the_guards_together_may_not_be_shown_to_be_slower() -> None:
+    assert judged(speed_of(guards=guards_of(1.02, low=1.0))).code is ExitCode.KEPT
+    verdict = judged(speed_of(guards=guards_of(1.02, low=math.nextafter(1.0, 2))))
+    assert verdict.code is ExitCode.DISCARD
+    assert verdict.reason.startswith("slower elsewhere: all 14 guard workloads together take 1.020 [1.000, ")
+
+
+def test_what_is_no_gain_is_not_held_against_the_guards() -> None:
+    speed = speed_of(1.02, guards=guards_of(0.94, guard(1.06, 1.1, 1.2)))
+    assert judged(speed).reason.startswith("not strictly better")
+    assert gains(TRIAL, speed_of(guards=None)).kept
+
+
+def test_a_target_without_guard_workloads_needs_none() -> None:
+    class Without(PqL2):
+        def guards(self, seed: int) -> tuple[()]:
+            return ()
+
+    assert judged(speed_of(guards=None), replace(TRIAL, target=Without())).kept
 
 
 NOT_FINITE = (math.nan, math.inf, -math.inf)

@@ -119,12 +119,21 @@ def vectors(distribution: str, count: int, dim: int, *, seed: int, role: str) ->
             values = stream.normal(size) * MAGNITUDES[stream.below(len(MAGNITUDES), size)]
         case "clustered":
             centres = Stream(seed, distribution, dim, "centres").normal(NUM_CLUSTERS * dim).reshape(NUM_CLUSTERS, dim)
-            member = stream.below(NUM_CLUSTERS, count)
+            member = _clusters(stream, count)
             noise = stream.normal(size).reshape(count, dim) * CLUSTER_SD
             values = centres[member] + noise
         case _:
             values = stream.normal(size)
     return np.ascontiguousarray(values.reshape(count, dim), dtype=np.float32)
+
+
+def clusters(count: int, dim: int, *, seed: int, role: str) -> NDArray[np.int64]:
+    """Of which cluster each of such clustered vectors is: (count,)."""
+    return _clusters(Stream(seed, "clustered", dim, role), count)
+
+
+def _clusters(stream: Stream, count: int) -> NDArray[np.int64]:
+    return stream.below(NUM_CLUSTERS, count)
 
 
 def _extreme(distribution: str, count: int, dim: int, seed: int, role: str) -> Float32:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.targets.pq_l2 import cases, inputs
+from pytest_lance_ar.targets.pq_l2 import cases, guards, inputs
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import Case, Combo, Instance
+from pytest_lance_ar.targets.protocol import Case, Combo, Guard, Instance
 
 SHAPES: Final = (PqShape(128, 16, 256), PqShape(256, 16, 256), PqShape(768, 96, 256))
 BATTERY_DISTRIBUTIONS: Final = ("gaussian", "uniform", "sparse", "large_dynamic_range", "mostly_zero")
@@ -82,6 +82,12 @@ class PqL2:
         codebook, codes = cases.fixture.__wrapped__(shape, combo.distribution, seed, SPEED_VECTORS)
         drawn = inputs.vectors(combo.distribution, queries, shape.dim, seed=seed, role="query")
         return cases.instance_of(shape, codebook, [(codes, drawn)], SPEED_K, many_calls=True)
+
+    def guards(self, seed: int) -> tuple[Guard, ...]:
+        return guards.family(seed)
+
+    def parse_guard(self, spec: str) -> Guard:
+        return guards.parse(spec)
 
 
 def _shape_of(combo: Combo) -> PqShape:
