@@ -136,6 +136,7 @@ class KernelHost:
     ) -> None:
         self.deadline = deadline
         self.walls: tuple[str, ...] = ()
+        self._started = False
         self._fenced = fenced and fences.offered()
         self._slots = 0
         self._kernels = 0
@@ -201,16 +202,23 @@ class KernelHost:
     def pid(self) -> int:
         return self._process.pid
 
-    def load(self, source: bytes, name: str) -> None:
-        """Import a kernel from its source. `name` is what messages call the file. Raises KernelFault, HostError."""
-        self._source_name = name
+    def await_start(self) -> None:
+        """Wait until the process is ready for a kernel, its walls built. Raises KernelFault, HostError."""
+        if self._started:
+            return
         try:
             self.walls = tuple(self._receive("start", START_SECONDS)["walls"])
         except KernelFault as fault:
             if fault.failure.kind is FaultKind.TIMEOUT:
                 raise
             raise HostError(f"{fault.failure.sentence}: {fault.failure.detail}") from fault
+        self._started = True
         self._idle_bytes = platform.peak_resident_bytes(self.pid)
+
+    def load(self, source: bytes, name: str) -> None:
+        """Import a kernel from its source. `name` is what messages call the file. Raises KernelFault, HostError."""
+        self._source_name = name
+        self.await_start()
         # The same path for all: a kernel is not told which side it is.
         message = {"operation": "load", "path": str(self._path), "size": len(source)}
         with _Segment(len(source)) as segment:

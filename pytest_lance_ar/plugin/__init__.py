@@ -37,7 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    return exit_status.last_word(config, (yield))
+    try:
+        status = yield
+    except Exception as error:
+        status = exit_status.after(config, error)
+    return exit_status.last_word(config, status)
 
 
 @pytest.hookimpl(tryfirst=True, specname="pytest_cmdline_main")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Final
 
 import pytest
@@ -11,6 +12,17 @@ from pytest_lance_ar.plugin.options import joined
 SESSION: Final = "lance_ar_session"
 """The name under which the session is registered."""
 STARTED_OVER: Final = pytest.StashKey[bool]()
+
+
+def after(config: pytest.Config, error: Exception) -> int:
+    """What a run ends with that failed outside of all that pytest catches, as where it cleans up: told, and no raw 1.
+
+    Raises what is for pytest to tell.
+    """
+    if not config.getoption("lance_ar", False) or isinstance(error, pytest.UsageError):
+        raise error
+    traceback.print_exception(error)
+    return pytest.ExitCode.INTERNAL_ERROR
 
 
 def last_word(config: pytest.Config, status: int | None) -> int | None:

@@ -41,6 +41,20 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+CODES: Final = {
+    "keep": frozenset({ExitCode.KEPT}),
+    "baseline": frozenset({ExitCode.KEPT}),
+    "simpler": frozenset({ExitCode.KEPT}),
+    "discard": frozenset({ExitCode.DISCARD}),
+    "incorrect": frozenset({ExitCode.INCORRECT}),
+    "timeout": frozenset({ExitCode.TIMEOUT}),
+    "tampered": frozenset({ExitCode.TAMPERED}),
+    "inconclusive": frozenset({ExitCode.INCONCLUSIVE}),
+    "none": frozenset({ExitCode.USAGE, ExitCode.NONE, ExitCode.INTERNAL, ExitCode.INTERRUPTED}),
+}
+"""The exit codes that a verdict may go with. No other pair can be made."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The word, the exit code that goes with it, and why."""
@@ -48,6 +62,10 @@ class Verdict:
     name: str
     code: ExitCode
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES.get(self.name, ()):
+            raise ValueError(f"no verdict {self.name!r} ends with {int(self.code)}")
 
     @property
     def kept(self) -> bool:

@@ -299,6 +299,14 @@ def test_another_plugins_failure_at_the_end_is_no_verdict_of_ours(project: pytes
     assert gate(project).ret == 70
 
 
+def test_a_failure_behind_the_end_changes_no_verdict(project: pytest.Pytester) -> None:
+    project.makeconftest(MEASURE + "\ndef pytest_unconfigure(): raise RuntimeError('theirs')")
+    result = gate(project)
+    assert result.ret == 0
+    assert "RuntimeError: theirs" in result.stderr.str()
+    assert block(result)["verdict"] == "baseline"
+
+
 def test_another_plugin_cannot_set_the_exit_status(project: pytest.Pytester) -> None:
     project.makeconftest(MEASURE + "\ndef pytest_sessionfinish(session): session.exitstatus = 0")
     edit(project, kernels.with_table("out[:] = 0"))

@@ -43,6 +43,7 @@ TRIAL = trial_of()
 FIRST_TRIAL = trial_of(incumbent=None)
 CORRECTNESS_TRIAL = trial_of(phase="correctness")
 TIMEOUT = Failure(FaultKind.TIMEOUT, "a call did not return within 10 s")
+RAN_UNASKED = Failure(FaultKind.TAMPERED, "it ran for 5000 us while it was stopped")
 SKIPPED = correctness_of(*all_passed()[1:])
 NO_EXAMPLES = correctness_of(replace(all_passed()[0], examples=0), *all_passed()[1:])
 FAILED_UNSEEN = correctness_of(Examination("test_drawn_arrays", passed=False, examples=0))
@@ -84,6 +85,8 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (CORRECTNESS_TRIAL, evidence_of(speed=None), "none", 5),
         (CORRECTNESS_TRIAL, evidence_of(), "none", 5),
         (TRIAL, evidence_of(tampered=("tests/test_x.py",)), "tampered", 10),
+        (TRIAL, evidence_of(correctness=incorrect(RAN_UNASKED)), "tampered", 10),
+        (TRIAL, evidence_of(speed=None, speed_failure=RAN_UNASKED), "tampered", 10),
         (FIRST_TRIAL, evidence_of(tampered=("tests/test_x.py",)), "tampered", 10),
         (TRIAL, evidence_of(speed=speed_of(0.98, 0.9, 1.1)), "inconclusive", 11),
         (TRIAL, evidence_of(speed=speed_of(1.0, 0.9699, 1.03)), "inconclusive", 11),
@@ -111,6 +114,15 @@ def test_every_exit_code(trial: Trial, evidence: Evidence, name: str, code: int)
     # A kept kernel needs no reason; everything else says why, in one line.
     assert bool(verdict.reason) == (code != 0)
     assert "\n" not in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("none", 0), ("none", 1), ("keep", 1), ("discard", 0), ("incorrect", 1), ("tampered", 0), ("another", 5)],
+)
+def test_no_word_goes_with_another_words_exit_code(name: str, code: int) -> None:
+    with pytest.raises(ValueError, match="no verdict"):
+        Verdict(name, ExitCode(code))
 
 
 @pytest.mark.parametrize(
