@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from pytest_lance_ar.correctness.examiner import replay_command
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.scratch import sweep
+from pytest_lance_ar.host.turns import at_work, work_places
 from pytest_lance_ar.report.json_file import JsonFile
 from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.seal.watch import Watch
@@ -32,9 +35,10 @@ RECORDED: frozenset[str] = frozenset(
 class Gate:
     """Collects the evidence of one trial and stores its outcome. What it decides on is in memory from the start."""
 
-    def __init__(self, options: Options, *, here: Path) -> None:
-        """Raises OptionError and StoreError for what the user must mend first."""
+    def __init__(self, options: Options, *, here: Path, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Raises OptionError and StoreError for what the user must mend first. tell: of a gate that is waited for."""
         self._begun = time.monotonic()
+        deadline = Deadline.after(options.budget)
         self.options = options
         self._store = Store.of(options)
         self._json = JsonFile(options.json)
@@ -44,14 +48,14 @@ class Gate:
             kernels = Kernels.read(options, here)
             self._json.check()
             if self.stores:
-                self._store.open(anew=options.rebaseline)
+                self._store.open(anew=options.rebaseline, deadline=deadline, tell=tell)
             remembers = options.against is None and not options.rebaseline
             incumbent = self._store.incumbent if remembers else None
             self.trial = Trial.open(
                 options,
                 kernels,
                 incumbent,
-                deadline=Deadline.after(options.budget),
+                deadline=deadline,
                 core=platform.timing_core(),
             )
             self._sealed = self._store.seal if remembers else None
@@ -59,6 +63,7 @@ class Gate:
         except BaseException:
             self._store.close()
             raise
+        self._waited = self._store.waited
         self._measurement = Measurement(self.trial)
         self._watch = Watch(options.root, unsealed=options.kernel)
         self.evidence = Evidence(
@@ -82,6 +87,25 @@ class Gate:
     def seconds(self) -> float:
         return time.monotonic() - self._begun
 
+    @property
+    def waited(self) -> float:
+        """Seconds that went by waiting for other gates: for the state, a place to work, a turn at timing."""
+        return self._waited + self._measurement.turn.seconds
+
+    @contextmanager
+    def at_work(self, progress: Progress, *, prepare: bool) -> Iterator[None]:
+        """Have a place on the machine for the correctness suite, and begin beside it what a duel needs.
+
+        Where another gate times, the duel is prepared later, and this gate keeps off the timing core.
+        """
+        trial = self.trial
+        places = work_places(timing_core_too=not self.will_measure)
+        with at_work(trial.deadline, progress, paths=places) as place:
+            self._waited += place.seconds
+            prepared = prepare and self._measurement.prepare()
+            with nullcontext() if prepared or not self.will_measure else platform.kept_off(trial.core):
+                yield
+
     def earlier_examples(self) -> list[str]:
         """Falsifying examples of earlier trials."""
         target = self.trial.target
@@ -90,10 +114,9 @@ class Gate:
     def examined(self, examination: Examination) -> None:
         """A test of the suite ended."""
         correctness = self.evidence.correctness
-        examinations = (*correctness.examinations, examination)
-        self.evidence = replace(
-            self.evidence, correctness=replace(correctness, examinations=examinations, seconds=self.seconds)
-        )
+        examinations, seconds = (*correctness.examinations, examination), self.seconds - self.waited
+        correctness = replace(correctness, examinations=examinations, seconds=seconds)
+        self.evidence = replace(self.evidence, correctness=correctness)
         if examination.failure and examination.failure.case:
             self._store.remember_example(
                 self.trial.target.name, examination.failure.case, make_room=self.options.against is None
@@ -108,10 +131,6 @@ class Gate:
     def ready_to_measure(self) -> bool:
         correctness = self.evidence.correctness
         return self.will_measure and not correctness.failed and not correctness.missing
-
-    def prepare_to_measure(self) -> None:
-        """Begin what a duel needs while the correctness suite runs."""
-        self._measurement.prepare()
 
     def measure(self, progress: Progress) -> SpeedEvidence:
         """The default measurement: a duel with the incumbent, or with itself when there is none."""
@@ -143,8 +162,15 @@ class Gate:
         phases = {"correctness": self.evidence.correctness.seconds}
         if self.evidence.speed:
             phases["speed"] = self.evidence.speed.seconds
+        phases["waiting"] = self.waited
         phases["other"] = seconds - sum(phases.values())
-        self.evidence = replace(self.evidence, tampered=tuple(tampered), total_seconds=seconds, phases=phases)
+        self.evidence = replace(
+            self.evidence,
+            tampered=tuple(tampered),
+            total_seconds=seconds,
+            waited_seconds=self.waited,
+            phases=phases,
+        )
         return self.evidence
 
     def report(self, verdict: Verdict) -> Report:

@@ -412,12 +412,28 @@ def test_an_incumbent_of_another_target_is_refused(kept: Path) -> None:
         gate_of(kept)
 
 
-def test_a_second_gate_on_the_same_state_is_refused_while_the_first_is_open(root: Path) -> None:
+def test_a_second_gate_on_the_same_state_has_no_time_to_wait_for_the_first(root: Path) -> None:
     with closing(gate_of(root)):
         with pytest.raises(StoreError, match="another gate is running"):
-            gate_of(root)
+            gate_of(root, budget="10")
         gate_of(root, state="elsewhere").close()
     gate_of(root).close()
+
+
+def test_a_second_gate_is_judged_against_the_incumbent_of_its_own_turn(root: Path) -> None:
+    first, told = gate_of(root), []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        conclude(first)
+        first.close()
+
+    write_kernel(root, CANDIDATE.source.decode() + "# another one\n")
+    options = Options.from_strings({}, root=root, here=root)
+    with closing(Gate(options, here=root, tell=tell)) as second:
+        assert second.trial.incumbent == first.trial.candidate
+        assert second.waited > 0
+    assert told == [f"another gate is running on {root / '.lance_ar'}; waiting for it"]
 
 
 def test_a_chosen_state_directory_holds_everything(root: Path) -> None:
@@ -450,7 +466,7 @@ def test_the_json_of_a_run_without_a_verdict(kept: Path) -> None:
 
 def test_the_phases_add_up_to_the_total(kept: Path) -> None:
     evidence = trial(kept).evidence
-    assert set(evidence.phases) == {"correctness", "speed", "other"}
+    assert set(evidence.phases) == {"correctness", "speed", "waiting", "other"}
     assert sum(evidence.phases.values()) == pytest.approx(evidence.total_seconds)
 
 

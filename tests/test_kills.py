@@ -86,21 +86,46 @@ def are_gone(place: Path) -> bool:
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_of_two_gates_started_at_once_one_runs_and_the_other_says_so(project: Path, workers: tuple[str, ...]) -> None:
+def test_of_two_gates_started_at_once_one_runs_and_the_other_waits_for_it(
+    project: Path, workers: tuple[str, ...]
+) -> None:
     (project / "wait").touch()
     gates = [start(project, *workers) for _ in range(2)]
-    while all(gate.poll() is None for gate in gates):
-        time.sleep(0.05)
-    refused = next(gate for gate in gates if gate.poll() is not None)
-    running = next(gate for gate in gates if gate is not refused)
-    output, _ = refused.communicate()
-    assert refused.returncode == 4, output
+    said = []
+    for gate in gates:  # the one that waits says so at once, the other one only when it may measure
+        assert gate.stdout is not None
+        said.append(gate.stdout.readline())
+    (project / "wait").unlink()
+    outputs = [line + gate.communicate(timeout=300)[0] for line, gate in zip(said, gates, strict=True)]
+    waiting = f"lance-ar: another gate is running on {project / '.lance_ar'}; waiting for it\n"
+    assert sum(waiting in output for output in outputs) == 1, outputs
+    assert sorted(gate.returncode for gate in gates) == [0, 1], outputs
+    assert verdicts(project) == ["baseline", "discard"]
+
+
+def test_a_gate_without_time_to_wait_says_what_to_wait_for(project: Path) -> None:
+    directory = StateDirectory(project / ".lance_ar")
+    directory.prepare()
+    directory.lock()
+    gate = start(project, "--lance-ar-budget=9")
+    output, _ = gate.communicate(timeout=300)
+    directory.unlock()
+    assert gate.returncode == 4, output
     assert f"another gate is running on {project / '.lance_ar'}; wait until it is done" in output
     assert "Traceback" not in output
-    (project / "wait").unlink()
-    output, _ = running.communicate(timeout=300)
-    assert running.returncode == 0, output
-    assert verdicts(project) == ["baseline"]
+
+
+def test_a_gate_that_waits_can_be_interrupted(project: Path) -> None:
+    directory = StateDirectory(project / ".lance_ar")
+    directory.prepare()
+    directory.lock()
+    gate = start(project)
+    assert gate.stdout is not None
+    assert "waiting for it" in gate.stdout.readline()
+    gate.send_signal(signal.SIGINT)
+    output, _ = gate.communicate(timeout=300)
+    directory.unlock()
+    assert gate.returncode == 130, output
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes die with their gate on Linux alone")

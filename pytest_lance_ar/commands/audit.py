@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.host.turns import turn
-from pytest_lance_ar.speed.duel import QUERIES, duel
-from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.measurement import duel_in_turn
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.store import KEPT, Row, Store, StoreError
 from pytest_lance_ar.targets.registry import target_of
@@ -178,22 +176,16 @@ def _rtol(row: dict[str, str]) -> float:
 
 
 def _duel(deadline: Deadline, candidate: Kernel, incumbent: Kernel, rtol: float) -> SpeedEvidence:
-    core = platform.timing_core()
-    preparation = Preparation(
+    return duel_in_turn(
         target_of(incumbent.source),
         candidate,
         incumbent,
-        queries=QUERIES,
-        core=core,
+        core=platform.timing_core(),
         deadline=deadline,
+        rtol=rtol,
+        min_gain_pct=0.0,  # the claim may be of any size
+        progress=_print,
     )
-    try:
-        preparation.wait()
-        with turn(deadline, _print):
-            # The claim may be of any size: no gain is too small to be looked for.
-            return duel(preparation, core=core, deadline=deadline, rtol=rtol, min_gain_pct=0.0, progress=_print)
-    finally:
-        preparation.close()
 
 
 def _print(text: str, passing: bool = False, /) -> None:

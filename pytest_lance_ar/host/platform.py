@@ -61,6 +61,21 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 @contextmanager
+def kept_off(core: int | None) -> Iterator[None]:
+    """Keep this thread, and the processes that it starts, off a core, if there is another one."""
+    others = os.sched_getaffinity(0) - {core} if hasattr(os, "sched_getaffinity") and core is not None else set()
+    if not others:
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, others)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
 def fixed_addresses() -> Iterator[bool]:
     """Have the processes that this thread starts meanwhile laid out alike in memory; yields whether they are.
 

@@ -35,6 +35,8 @@ def last_word(config: pytest.Config, status: int | None) -> int | None:
     session = config.pluginmanager.get_plugin(SESSION)
     if session is not None:
         return int(session.exit_code(status))
+    if status == pytest.ExitCode.INTERRUPTED:  # while it waited for another gate
+        return ExitCode.INTERRUPTED
     # The gate was never opened: what was asked for needed none, or opening it failed.
     return ExitCode.NONE if status in (None, pytest.ExitCode.OK) else ExitCode.INTERNAL
 

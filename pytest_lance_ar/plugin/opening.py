@@ -13,6 +13,7 @@ from pytest_lance_ar.plugin.options import values_of
 from pytest_lance_ar.plugin.selftest import SelftestSession
 from pytest_lance_ar.plugin.session import GateSession
 from pytest_lance_ar.plugin.suite import Brief
+from pytest_lance_ar.plugin.terminal import write
 from pytest_lance_ar.plugin.worker import WORKER_INPUT, SuiteHooks, XdistHooks
 from pytest_lance_ar.store.store import StoreError
 from pytest_lance_ar.trial.options import OptionError, Options
@@ -42,7 +43,7 @@ def _controller(config: pytest.Config) -> Controller:
         )
         if selftest:
             options = replace(options, against=str(options.kernel), rebaseline=False)
-        gate = Gate(options, here=here)
+        gate = Gate(options, here=here, tell=lambda text: write(config, f"lance-ar: {text}\n"))
     except (OptionError, StoreError) as error:
         raise pytest.UsageError(str(error)) from error
     return SelftestSession(config, gate) if selftest else GateSession(config, gate)

@@ -45,10 +45,10 @@ class GateSession(Controller):
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         only_ours = len(self.config.hook.pytest_lance_ar_measure.get_hookimpls()) == 1
-        if self.gate.will_measure and only_ours and not session.config.option.collectonly:
-            self.gate.prepare_to_measure()
+        prepare = self.gate.will_measure and only_ours and not session.config.option.collectonly
         try:
-            result = yield
+            with self.gate.at_work(LineProgress(self.config), prepare=prepare):
+                result = yield
             if self.gate.ready_to_measure and not session.config.option.collectonly:
                 self._end_workers()
                 self._measure()

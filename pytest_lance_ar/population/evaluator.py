@@ -53,6 +53,8 @@ class Evaluation:
         for key in ("geomean_ns_per_query", "peak_mem_mb", "total_seconds"):
             if report.get(key) is not None:
                 numbers[key] = float(report[key])
+        if report.get("phases"):
+            numbers["waited_seconds"] = float(report["phases"].get("waiting", 0.0))
         return numbers
 
 
@@ -113,6 +115,9 @@ def feedback(report: dict[str, Any]) -> str:
         lines = [f"{report['verdict']}: {report['first_failure']}", report["hint"], report["replay"]]
         return "\n".join(filter(None, lines))
     lines = [f"{report['verdict']}: {report['reason']}" if report["reason"] else report["verdict"]]
+    waited = report["phases"].get("waiting", 0.0)
+    if waited >= 1:
+        lines.append(f"{waited:.0f} of {report['total_seconds']:.0f} s were spent waiting for other gates")
     if report["speedup_interval"] is not None:
         low, high = report["speedup_interval"]
         lines.append(f"speed-up over the baseline: {report['speedup_vs_incumbent']:.4f} [{low:.4f}, {high:.4f}]")

@@ -16,12 +16,11 @@ from typing import Any, Final
 from pytest_lance_ar import __version__
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.host.turns import turn
 from pytest_lance_ar.population import examination as population
 from pytest_lance_ar.population.examination import Finding, Order
 from pytest_lance_ar.population.ranking import Pairing, Place, follow_up, opening, rank
-from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
-from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.duel import Progress
+from pytest_lance_ar.speed.measurement import duel_in_turn
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.speed.statistics import geomean
 from pytest_lance_ar.targets.registry import target_of
@@ -246,20 +245,15 @@ def real_duel(order: Order, progress: Progress) -> Duel:
     core = platform.timing_core()
 
     def fight(first: Kernel, second: Kernel) -> SpeedEvidence:
-        deadline = Deadline.after(order.budget)
-        preparation = Preparation(
+        return duel_in_turn(
             target_of(first.source),
             first,
             second,
-            queries=QUERIES,
             core=core,
-            deadline=deadline,
+            deadline=Deadline.after(order.budget),
+            rtol=order.rtol,
+            only_figures=True,
+            progress=progress,
         )
-        try:
-            preparation.wait()
-            with turn(deadline, progress):
-                return duel(preparation, core=core, deadline=deadline, rtol=order.rtol, only_figures=True)
-        finally:
-            preparation.close()
 
     return fight

@@ -13,7 +13,7 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,12 +84,13 @@ def duel(
     rtol: float = 0.0,
     min_gain_pct: float = DEFAULT_MIN_GAIN,
     only_figures: bool = False,
+    when_timed: Callable[[], None] = lambda: None,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> SpeedEvidence:
     """Measure candidate / incumbent over all combos of a target: one stage, and a second one to confirm a gain.
 
     min_gain_pct: the smallest gain worth finding. only_figures: there is no incumbent; take the candidate's figures
-    beside its twin.
+    beside its twin. when_timed: called when the timing core is not needed any more; a gain needs it for what comes next.
     Raises KernelFault when the candidate fails, IncumbentFailed when the incumbent does.
     """
     begun = time.perf_counter()
@@ -115,6 +116,8 @@ def duel(
             "confirming", bouts[1], (second_candidate, second_incumbent), rng.choice((candidate, incumbent))
         )
     peak_mem_mb = max(candidate.host.peak_mem_mb(), second_candidate.host.peak_mem_mb())
+    if outcome is not Outcome.BETTER or only_figures:
+        when_timed()
     progress("checking the timed answers", True)
     for bout in bouts:
         _check_answers(bout, combos, rtol)

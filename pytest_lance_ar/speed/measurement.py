@@ -2,26 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from pytest_lance_ar.host.turns import turn
+from pytest_lance_ar.host import turns
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.guards import time_guards
 from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.targets.protocol import Target
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import SpeedEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.options import DEFAULT_MIN_GAIN
 from pytest_lance_ar.trial.trial import Trial
 from pytest_lance_ar.trial.verdict import gains
+
+
+def duel_in_turn(
+    target: Target,
+    candidate: Kernel,
+    incumbent: Kernel,
+    *,
+    core: int | None,
+    deadline: Deadline,
+    progress: Progress,
+    rtol: float = 0.0,
+    min_gain_pct: float = DEFAULT_MIN_GAIN,
+    only_figures: bool = False,
+    guard: Callable[[SpeedEvidence, Preparation], SpeedEvidence] = lambda speed, _: speed,
+) -> SpeedEvidence:
+    """A duel outside a trial, from preparation to evidence, as `duel` has it, and what guards it."""
+    with turns.turn(deadline, progress) as turn:
+        preparation = Preparation(target, candidate, incumbent, queries=QUERIES, core=core, deadline=deadline)
+        try:
+            preparation.wait()
+            speed = duel(
+                preparation,
+                core=core,
+                deadline=deadline,
+                rtol=rtol,
+                min_gain_pct=min_gain_pct,
+                only_figures=only_figures,
+                when_timed=turn.release,
+                progress=progress,
+            )
+            return guard(speed, preparation)
+        finally:
+            preparation.close()
 
 
 class Measurement:
     """A duel of the candidate with the incumbent, or with itself where there is none."""
 
     def __init__(self, trial: Trial) -> None:
+        self.turn = turns.timing_turn()
         self._trial = trial
         self._preparation: Preparation | None = None
 
-    def prepare(self) -> None:
-        """Begin what the duel needs."""
+    def prepare(self) -> bool:
+        """Begin what the duel needs, unless another gate has the timing core: that is where kernels are compiled."""
+        if self._preparation is None and self.turn.attempt():
+            self._begin()
+        return self._preparation is not None
+
+    def run(self, progress: Progress) -> SpeedEvidence:
+        """Raises KernelFault, IncumbentFailed."""
+        trial = self._trial
+        turns.take(self.turn, trial.deadline, progress)
+        if self._preparation is None:
+            self._begin()
+        assert self._preparation is not None
+        progress("preparing", True)
+        self._preparation.wait()
+        speed = duel(
+            self._preparation,
+            core=trial.core,
+            deadline=trial.deadline,
+            rtol=trial.options.rtol,
+            min_gain_pct=trial.options.min_gain,
+            only_figures=trial.incumbent is None,
+            when_timed=self.turn.release,
+            progress=progress,
+        )
+        return guarded(trial, speed, self._preparation, progress)
+
+    def close(self) -> None:
+        if self._preparation is not None:
+            self._preparation.close()
+            self._preparation = None
+        self.turn.release()
+
+    def _begin(self) -> None:
         trial = self._trial
         self._preparation = Preparation(
             trial.target,
@@ -31,31 +102,6 @@ class Measurement:
             core=trial.core,
             deadline=trial.deadline,
         )
-
-    def run(self, progress: Progress) -> SpeedEvidence:
-        """Raises KernelFault, IncumbentFailed."""
-        if self._preparation is None:
-            self.prepare()
-        assert self._preparation is not None
-        trial = self._trial
-        progress("preparing", True)
-        self._preparation.wait()
-        with turn(trial.deadline, progress):
-            speed = duel(
-                self._preparation,
-                core=trial.core,
-                deadline=trial.deadline,
-                rtol=trial.options.rtol,
-                min_gain_pct=trial.options.min_gain,
-                only_figures=trial.incumbent is None,
-                progress=progress,
-            )
-            return guarded(trial, speed, self._preparation, progress)
-
-    def close(self) -> None:
-        if self._preparation is not None:
-            self._preparation.close()
-            self._preparation = None
 
 
 def guarded(trial: Trial, speed: SpeedEvidence, preparation: Preparation, progress: Progress) -> SpeedEvidence:

@@ -10,11 +10,9 @@ from functools import partial
 from typing import Final
 
 from pytest_lance_ar.host import platform
-from pytest_lance_ar.host.turns import turn
-from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
+from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.handicap import handicapped, twin
-from pytest_lance_ar.speed.measurement import guarded
-from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.measurement import duel_in_turn, guarded
 from pytest_lance_ar.trial.evidence import SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Trial
@@ -109,18 +107,13 @@ def _pair(kernel: Kernel, gain_pct: int, number: int) -> tuple[Kernel, Kernel]:
 
 def _measure(progress: Progress, trial: Trial) -> SpeedEvidence:
     assert trial.incumbent is not None
-    preparation = Preparation(
+    return duel_in_turn(
         trial.target,
         trial.candidate,
         trial.incumbent,
-        queries=QUERIES,
         core=trial.core,
         deadline=trial.deadline,
+        min_gain_pct=trial.options.min_gain,
+        guard=lambda speed, preparation: guarded(trial, speed, preparation, progress),
+        progress=progress,
     )
-    try:
-        preparation.wait()
-        with turn(trial.deadline, progress):
-            speed = duel(preparation, core=trial.core, deadline=trial.deadline, min_gain_pct=trial.options.min_gain)
-            return guarded(trial, speed, preparation, progress)
-    finally:
-        preparation.close()

@@ -47,6 +47,10 @@ class State:
     seal: dict[str, str]
 
 
+class Occupied(StateError):
+    """Another gate has the directory."""
+
+
 class StateDirectory:
     """The directory that holds the state and the falsifying examples."""
 
@@ -138,7 +142,7 @@ class StateDirectory:
             raise
 
     def lock(self) -> None:
-        """Have the directory for this process alone until `unlock`. Raises StateError, OSError."""
+        """Have the directory for this process alone until `unlock`. Raises Occupied, OSError."""
         path = self.path / "lock"
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK, 0o644)
@@ -148,7 +152,7 @@ class StateDirectory:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(handle)
-            raise StateError(f"another gate is running on {self.path}; wait until it is done") from error
+            raise Occupied(f"another gate is running on {self.path}; wait until it is done") from error
         self._lock = handle
 
     def unlock(self) -> None:

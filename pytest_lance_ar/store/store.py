@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final
 
 from pytest_lance_ar.correctness.examples import Examples
@@ -12,13 +13,17 @@ from pytest_lance_ar.files import DamagedRecord, read_record, write_record
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.ledger import Head, LedgerError
-from pytest_lance_ar.store.state import State, StateDirectory, StateError
+from pytest_lance_ar.store.state import Occupied, State, StateDirectory, StateError
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, witness_of
 from pytest_lance_ar.trial.trial import Incumbent
 
 WITNESS_VERSION: Final = 1
+POLL_SECONDS: Final = 0.1
+RESERVE_SECONDS: Final = 10.0
+"""What a trial needs at the least: a state that is free later is of no use to it."""
 KEPT: Final = ("baseline", "keep")
 Row = tuple[int, dict[str, str]]
 """A row of the ledger, with the number of its line."""
@@ -35,6 +40,7 @@ class Store:
         """`witness`: a file elsewhere that remembers that there was an incumbent."""
         self.notices: list[str] = []
         self._witness = witness
+        self.waited = 0.0
         self._directory = StateDirectory(path)
         self._ledger = ledger_path
         self._state: State | None = None
@@ -44,18 +50,26 @@ class Store:
         is_default = options.state == home_of(options.root) / DEFAULT_STATE
         return cls(options.state, options.ledger, witness_of(options.root) if is_default else None)
 
-    def open(self, *, anew: bool = False) -> None:
+    def open(
+        self,
+        *,
+        deadline: Deadline,
+        tell: Callable[[str], None],
+        anew: bool = False,
+        sleep: Callable[[float], None] = sleep,
+    ) -> None:
         """Have it all for this process alone, and find out now, not after the measurement, whether it can be stored.
 
-        What a killed run left half stored is completed. A history whose incumbent is gone is refused, unless a person
-        starts `anew`. Raises StoreError.
+        Waits while another gate has it, until RESERVE_SECONDS before the deadline; `waited` says how long. What a
+        killed run left half stored is completed. A history whose incumbent is gone is refused, unless a person starts
+        `anew`. Raises StoreError.
         """
         path, directory = self._ledger, self._directory
         try:
             if not directory.path.exists() and path.exists():
                 ledger.check(path)
             directory.prepare()
-            directory.lock()
+            self._lock(deadline, tell, sleep)
             directory.check()
             recovered = journal.recover(directory, path)
             ledger.check(path)
@@ -79,6 +93,22 @@ class Store:
             )
         if problem:
             self.notices.append(f"{path.name} does not verify, {problem}; python -m pytest_lance_ar audit says more")
+
+    def _lock(self, deadline: Deadline, tell: Callable[[str], None], sleep: Callable[[float], None]) -> None:
+        begun, told = monotonic(), False
+        while True:
+            try:
+                self._directory.lock()
+                break
+            except Occupied:
+                if deadline.remaining() <= RESERVE_SECONDS:
+                    raise
+                if not told:
+                    tell(f"another gate is running on {self._directory.path}; waiting for it")
+                    told = True
+                sleep(POLL_SECONDS)
+        if told:
+            self.waited = monotonic() - begun
 
     def open_to_audit(self) -> None:
         """Have it all for this process alone; nothing needs to be writable. Raises StoreError."""

@@ -191,7 +191,8 @@ class SpeedEvidence:
 class Evidence:
     """All that a trial found out.
 
-    against_itself: there was no incumbent to beat, so the candidate duelled with its own twin.
+    against_itself: there was no incumbent to beat, so the candidate duelled with its own twin. waited_seconds: how much
+    of the total went by waiting for other gates.
     """
 
     correctness: CorrectnessEvidence
@@ -203,4 +204,5 @@ class Evidence:
     interrupted: bool = False
     internal_error: str = ""
     total_seconds: float = 0.0
+    waited_seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)

@@ -81,6 +81,8 @@ def decide(trial: Trial, evidence: Evidence) -> Verdict:
         return Verdict("none", ExitCode.INTERRUPTED, "interrupted")
     if evidence.tampered:
         return Verdict("tampered", ExitCode.TAMPERED, _sealed_sentence(evidence.tampered))
+    if _kept_waiting(trial, evidence):
+        return Verdict("inconclusive", ExitCode.INCONCLUSIVE, _waited_sentence(trial, evidence))
     if correctness.failure:
         return _of_failure(correctness.failure)
     if correctness.failed:
@@ -169,6 +171,21 @@ def gains(trial: Trial, speed: SpeedEvidence) -> Verdict:
     if not speed.confirmed:
         return discard(f"not confirmed on other processes and other data: {figures}")
     return Verdict("keep", ExitCode.KEPT)
+
+
+def _kept_waiting(trial: Trial, evidence: Evidence) -> bool:
+    """Whether the budget is used up, and would not be but for other gates: no kernel is to blame for that."""
+    failure = evidence.correctness.failure or evidence.speed_failure
+    out_of_time = failure.kind is FaultKind.TIMEOUT if failure else not evidence.correctness.failed
+    budget = trial.options.budget
+    return out_of_time and evidence.total_seconds > budget >= evidence.total_seconds - evidence.waited_seconds
+
+
+def _waited_sentence(trial: Trial, evidence: Evidence) -> str:
+    return (
+        f"{evidence.waited_seconds:.0f} s of the budget of {trial.options.budget:g} s went by waiting for other gates "
+        "on this machine, and the rest was too short; run it again"
+    )
 
 
 def _unconfirmed(speed: SpeedEvidence) -> str:

@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from pytest_lance_ar.host import turns
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.host.turns import RESERVE_SECONDS, turn
+from pytest_lance_ar.host.turns import RESERVE_SECONDS, Queue, Turn, at_work, timing_turn, turn, work_places
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
 
@@ -36,6 +38,7 @@ class Countdown(Deadline):
     """A deadline that comes a second nearer whenever the gate sleeps."""
 
     def __init__(self, seconds: float, on_sleep: Callable[[], object] = lambda: None) -> None:
+        super().__init__(time.time() + seconds)
         self.left = seconds
         self.sleeps = 0
         self.on_sleep = on_sleep
@@ -47,6 +50,13 @@ class Countdown(Deadline):
         self.left -= 1
         self.sleeps += 1
         self.on_sleep()
+
+
+@contextmanager
+def turn_of(path: Path) -> Iterator[Turn]:
+    mine = timing_turn(path=path)
+    yield mine
+    mine.release()
 
 
 def never(_seconds: float) -> None:
@@ -107,6 +117,101 @@ def test_who_waits_too_long_is_not_to_blame(path: Path, holder: subprocess.Popen
     say(holder)
     with turn(deadline, pytest.fail, path=path, sleep=deadline.sleep):
         pass  # the lock is free, whatever the time
+
+
+def test_who_has_less_time_left_comes_first(path: Path, holder: subprocess.Popen[str]) -> None:
+    told: list[str] = []
+    with ExitStack() as others:
+        for seconds in (20, 30, 500):
+            others.enter_context(Queue(path).standing(time.time() + seconds))
+
+        def on_sleep() -> None:
+            if deadline.sleeps == 2:
+                say(holder)  # free now, and not this gate's yet
+            if deadline.sleeps == 4:
+                others.close()
+
+        deadline = Countdown(100, on_sleep)
+        with turn(deadline, told.append, path=path, sleep=deadline.sleep):
+            assert deadline.sleeps == 4
+    assert told == ["another gate is timing on this machine, 2 more before this one; waiting"]
+
+
+def test_of_equals_the_first_comes_first(path: Path) -> None:
+    moment = time.time()
+    first, second = Queue(path), Queue(path)
+    with first.standing(moment), second.standing(moment):
+        assert (first.ahead(), second.ahead()) == (0, 1)
+        assert Queue(path).waiting() == 2
+    assert Queue(path).waiting() == 0
+
+
+def test_a_dead_gate_holds_up_nobody(path: Path) -> None:
+    queue = path.with_name(f"{path.name}.queue")
+    with Queue(path).standing(time.time()):
+        queue.joinpath("000000000000.00-0-dead").touch()
+        assert Queue(path).waiting() == 1
+        assert len(list(queue.iterdir())) == 1
+
+
+def test_a_turn_is_not_taken_from_those_who_wait(path: Path) -> None:
+    mine = timing_turn(path=path)
+    with Queue(path).standing(time.time() + 1000):
+        assert not mine.attempt()
+    assert mine.attempt()
+    assert mine.attempt()
+    assert not timing_turn(path=path).attempt()
+    mine.release()
+    mine.release()
+    with turn(Countdown(100), pytest.fail, path=path, sleep=never):
+        assert not mine.attempt()
+
+
+def test_what_was_waited_for_is_counted(path: Path, holder: subprocess.Popen[str]) -> None:
+    mine = timing_turn(path=path, sleep=lambda _: say(holder))
+    assert mine.take(Countdown(100), lambda _: None)
+    assert mine.seconds > 0
+    mine.release()
+    mine.seconds = 0
+    assert mine.take(Countdown(100), pytest.fail)
+    assert mine.seconds == 0
+    mine.release()
+
+
+def test_a_place_to_work_is_one_for_each_core_but_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, places in ((1, 1), (2, 1), (8, 7)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        assert len(set(work_places())) == places
+        assert turns.place() not in work_places()
+        assert (turns.place() in work_places(timing_core_too=True)) == (cores > 1)
+
+
+def test_the_second_place_is_taken_while_the_first_is_not_free_and_nobody_wants_it(tmp_path: Path) -> None:
+    paths = [tmp_path / "one", tmp_path / "two"]
+    deadline = Countdown(100)
+    with at_work(deadline, pytest.fail, paths=paths, sleep=never), turn_of(paths[0]) as first:
+        assert not first.attempt()
+        with Queue(paths[1]).standing(time.time()):
+            assert not Turn(paths, "at work").attempt()
+        with at_work(deadline, pytest.fail, paths=paths, sleep=never), turn_of(paths[1]) as second:
+            assert not second.attempt()
+
+
+def test_who_gets_no_place_goes_on_after_half_of_its_time(path: Path, holder: subprocess.Popen[str]) -> None:
+    told: list[str] = []
+    deadline = Countdown(100)
+    with at_work(deadline, told.append, paths=[path], sleep=deadline.sleep) as place:
+        assert not place.held
+        assert deadline.left == 50
+    assert told == ["another gate is at work on this machine; waiting"]
+    assert holder.poll() is None
+
+
+def test_who_works_long_gives_its_place_up(path: Path) -> None:
+    with at_work(Countdown(100), pytest.fail, paths=[path], sleep=never, seconds=0.01):
+        deadline = Countdown(1000)
+        with turn(deadline, lambda _: None, path=path):
+            pass
 
 
 def test_a_turn_that_nobody_else_wants_is_silent_and_is_given_back(path: Path) -> None:

@@ -44,6 +44,7 @@ FIRST_TRIAL = trial_of(incumbent=None)
 CORRECTNESS_TRIAL = trial_of(phase="correctness")
 TIMEOUT = Failure(FaultKind.TIMEOUT, "a call did not return within 10 s")
 RAN_UNASKED = Failure(FaultKind.TAMPERED, "it ran for 5000 us while it was stopped")
+LATE_AFTER_WAITING = evidence_of(speed=None, speed_failure=TIMEOUT, total_seconds=10.5, waited_seconds=5.0)
 SKIPPED = correctness_of(*all_passed()[1:])
 NO_EXAMPLES = correctness_of(replace(all_passed()[0], examples=0), *all_passed()[1:])
 FAILED_UNSEEN = correctness_of(Examination("test_drawn_arrays", passed=False, examples=0))
@@ -76,6 +77,11 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (TRIAL, evidence_of(total_seconds=600.001), "timeout", 3),
         (FIRST_TRIAL, evidence_of(total_seconds=600.001), "timeout", 3),
         (trial_of(budget=10.0), evidence_of(total_seconds=10.5), "timeout", 3),
+        (trial_of(budget=10.0), evidence_of(total_seconds=10.5, waited_seconds=0.4), "timeout", 3),
+        (trial_of(budget=10.0), evidence_of(total_seconds=10.5, waited_seconds=0.5), "inconclusive", 11),
+        (trial_of(budget=10.0), LATE_AFTER_WAITING, "inconclusive", 11),
+        (trial_of(budget=10.0), replace(LATE_AFTER_WAITING, correctness=incorrect()), "incorrect", 2),
+        (trial_of(budget=10.0), replace(LATE_AFTER_WAITING, total_seconds=9.0), "timeout", 3),
         (TRIAL, evidence_of(speed=None, incumbent_failure=WRONG), "none", 4),
         (TRIAL, evidence_of(correctness=SKIPPED), "none", 5),
         (TRIAL, evidence_of(correctness=NO_EXAMPLES), "none", 5),
