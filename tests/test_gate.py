@@ -421,14 +421,15 @@ def test_a_second_gate_on_the_same_state_has_no_time_to_wait_for_the_first(root:
 
 
 def test_a_second_gate_is_judged_against_the_incumbent_of_its_own_turn(root: Path) -> None:
-    first, told = gate_of(root), []
+    first = gate_of(root)
+    told: list[str] = []
 
     def tell(text: str) -> None:
         told.append(text)
         conclude(first)
         first.close()
 
-    write_kernel(root, CANDIDATE.source.decode() + "# another one\n")
+    write_kernel(root, SECOND)
     options = Options.from_strings({}, root=root, here=root)
     with closing(Gate(options, here=root, tell=tell)) as second:
         assert second.trial.incumbent == first.trial.candidate
