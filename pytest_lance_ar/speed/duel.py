@@ -90,7 +90,7 @@ def duel(
     """Measure candidate / incumbent over all combos of a target: one stage, and a second one to confirm a gain.
 
     min_gain_pct: the smallest gain worth finding. only_figures: there is no incumbent; take the candidate's figures
-    beside its twin. when_timed: called when the timing core is not needed any more; a gain needs it for what comes next.
+    beside its twin. when_timed: called when the timing core is not needed any more; after a gain it is.
     Raises KernelFault when the candidate fails, IncumbentFailed when the incumbent does.
     """
     begun = time.perf_counter()
