@@ -19,10 +19,13 @@ from pytest_lance_ar.seal.watch import Watch
 from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.measurement import Measurement
 from pytest_lance_ar.speed.sides import IncumbentFailed
-from pytest_lance_ar.store.store import Store, StoreError
+from pytest_lance_ar.store.memory import precedent, since_keep
+from pytest_lance_ar.store.store import Store, StoreError, Told
+from pytest_lance_ar.trial import syntax
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import CorrectnessEvidence, Evidence, Examination, SpeedEvidence
 from pytest_lance_ar.trial.options import Options
+from pytest_lance_ar.trial.remembered import Remembered
 from pytest_lance_ar.trial.trial import Incumbent, Kernels, Trial, astray
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
@@ -60,6 +63,8 @@ class Gate:
             )
             self._sealed = self._store.seal if remembers else None
             self._astray = astray(options, incumbent, self._store.source_file(incumbent.kernel)) if incumbent else ""
+            self._syntax = syntax.digest(self.trial.candidate.source)
+            self._remembered = self._recall() if self.stores else Remembered()
         except BaseException:
             self._store.close()
             raise
@@ -178,7 +183,10 @@ class Gate:
         replay = ""
         if failure and failure.case:
             replay = replay_command(failure.case, self.options.kernel_name, self.options.rtol)
-        return Report(self.trial, self.evidence, verdict, replay)
+        since = self._remembered.trials_since_keep
+        if since is not None and verdict.name in RECORDED:
+            since = 0 if verdict.kept else since + 1
+        return Report(self.trial, self.evidence, verdict, replay, replace(self._remembered, trials_since_keep=since))
 
     def conclude(self, verdict: Verdict) -> Report:
         """Store the outcome. What cannot be stored is not kept."""
@@ -188,7 +196,8 @@ class Gate:
                 if self.stores and verdict.name in RECORDED:
                     kept = self._candidate_as_incumbent() if verdict.kept else None
                     seal = self._sealed if self._sealed is not None else self._watch.seal
-                    self._store.record(report.as_row(), kept=kept, seal=seal, publish=publish)
+                    told = Told(self.trial.candidate, str(self.options.kernel), self._syntax, report.as_dict())
+                    self._store.record(report.as_row(), kept=kept, seal=seal, told=told, publish=publish)
                 else:
                     publish()
         except (OSError, StoreError) as error:
@@ -199,6 +208,19 @@ class Gate:
     def close(self) -> None:
         self.end_preparation()
         self._store.close()
+
+    def _recall(self) -> Remembered:
+        """What there is to know of earlier trials; and the lesson of the last one is stored. Raises StoreError."""
+        memory = self._store.memory
+        try:
+            trials = list(memory.trials())
+            if self.options.learned:
+                refusal = memory.learn(str(self.options.kernel), self.options.learned)
+                if refusal:
+                    self._store.notices.append(refusal)
+        except OSError as error:
+            raise StoreError(f"the memory of earlier trials: {error}") from error
+        return Remembered(precedent(trials, self._syntax), since_keep(trials))
 
     def _candidate_as_incumbent(self) -> Incumbent:
         trial, speed = self.trial, self.evidence.speed

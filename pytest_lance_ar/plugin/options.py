@@ -21,6 +21,7 @@ INI_TWINS = {
 COMMAND_LINE_ONLY = {
     "against": ("PATH_OR_GIT_REF", "the incumbent for this run only; nothing is stored"),
     "note": ("TEXT", "what this trial tries, for results.tsv"),
+    "learned": ("TEXT", "what the trial before this one taught; it is stored with that trial"),
     "json": ("PATH", "write the report as JSON as well"),
     "phase": ("{all,correctness}", "correctness: no timing and no verdict (exit status 5 when it passes)"),
 }
@@ -28,7 +29,7 @@ FLAGS = {
     "rebaseline": "a correct kernel becomes the incumbent, and the sealed files are sealed anew",
     "selftest": "what this host resolves: the kernel against itself, equal and made 1 to 3%% slower (exit status 5)",
 }
-HELP_ORDER = ("kernel", "note", "against", "json", "phase", "seed", "budget", "state", "min-gain", "rtol")
+HELP_ORDER = ("kernel", "note", "learned", "against", "json", "phase", "seed", "budget", "state", "min-gain", "rtol")
 
 
 def add_to(parser: pytest.Parser) -> None:

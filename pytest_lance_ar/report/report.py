@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Final
@@ -12,7 +13,8 @@ from typing import Any, Final
 from pytest_lance_ar import __version__
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.text import one_line
-from pytest_lance_ar.trial.evidence import Evidence, GuardFigures
+from pytest_lance_ar.trial.evidence import Evidence, GuardFigures, Interval
+from pytest_lance_ar.trial.remembered import Precedent, Remembered
 from pytest_lance_ar.trial.trial import Trial
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
@@ -29,6 +31,7 @@ class Report:
     evidence: Evidence
     verdict: Verdict
     replay: str = ""
+    remembered: Remembered = field(default_factory=Remembered)
 
     @property
     def correctness(self) -> str:
@@ -51,6 +54,7 @@ class Report:
         shapes = list(dict.fromkeys(combo.shape for combo in trial.target.combos))
         distributions = list(dict.fromkeys(combo.distribution for combo in trial.target.combos))
         compared = speed is not None and not evidence.against_itself
+        precedent = self.remembered.precedent
         report: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "gate_version": __version__,
@@ -103,6 +107,8 @@ class Report:
             "confinement": list(speed.walls) if speed else [],
             "rtol": trial.options.rtol,
             "description": self.description,
+            "already_tried": _precedent(precedent) if precedent else None,
+            "trials_since_keep": self.remembered.trials_since_keep,
         }
         if speed is not None:
             report.update(
@@ -148,7 +154,11 @@ class Report:
 
     def as_text(self) -> str:
         """The block that ends the terminal's output."""
-        r = self.as_dict()
+        return self.text_of(self.as_dict())
+
+    @classmethod
+    def text_of(cls, r: Mapping[str, Any]) -> str:
+        """The block of a report that was stored as JSON."""
         lines = ["---", _line("verdict", r["verdict"]), _line("correctness", r["correctness"])]
         if r["correctness"] == "fail":
             lines.append(_line("first_failure", r["first_failure"] or r["reason"]))
@@ -156,20 +166,25 @@ class Report:
         elif r["reason"]:
             lines.append(_line("reason", r["reason"]))
             lines += [_line(key, r[key]) for key in ("replay",) if r[key]]
-        if self.trial.options.rtol:
-            lines.append(_line("rtol", f"{self.trial.options.rtol:g} (rounding-level differences allowed)"))
+        if r["already_tried"]:
+            lines.append(_line("already_tried", _precedent_text(r["already_tried"])))
+        if r["rtol"]:
+            lines.append(_line("rtol", f"{r['rtol']:g} (rounding-level differences allowed)"))
         lines += [
             _line("shapes_tested", " ".join(r["shapes_tested"])),
             _line("distributions_tested", " ".join(r["distributions_tested"])),
         ]
         if r["geomean_ns_per_query"] is not None:
-            lines += self._speed_lines(r)
+            lines += cls._speed_lines(r)
+        elif r["trials_since_keep"] is not None:
+            lines.append(_line("trials_since_keep", r["trials_since_keep"]))
         lines.append(_line("total_seconds", f"{r['total_seconds']:.1f}"))
         return "\n".join(lines) + "\n"
 
-    def _speed_lines(self, r: dict[str, Any]) -> list[str]:
+    @classmethod
+    def _speed_lines(cls, r: Mapping[str, Any]) -> list[str]:
         low, high = r["geomean_ns_ci_90pct"]
-        memory = r["peak_mem_mb"]
+        memory, since = r["peak_mem_mb"], r["trials_since_keep"]
         compared = r["speedup_vs_incumbent"] is not None
         return [
             _line("geomean_ns_per_query", f"{r['geomean_ns_per_query']:.0f}"),
@@ -182,15 +197,16 @@ class Report:
                 "incumbent_geomean_ns_per_query",
                 f"{r['incumbent_geomean_ns_per_query']:.0f}" if compared else _ABSENT,
             ),
-            _line("speedup_vs_incumbent", self._speedup(r) if compared else _ABSENT),
+            _line("speedup_vs_incumbent", cls._speedup(r) if compared else _ABSENT),
             _line("noise_floor_pct", f"{r['noise_floor_pct']:.1f}"),
             *_guard_lines(r),
+            *([] if since is None else [_line("trials_since_keep", since)]),
             _line("pack_seconds", f"{r['pack_seconds']:.2f}"),
             _line("peak_mem_mb", _ABSENT if memory is None else f"{memory:.1f}"),
         ]
 
     @staticmethod
-    def _speedup(r: dict[str, Any]) -> str:
+    def _speedup(r: Mapping[str, Any]) -> str:
         low, high = r["speedup_interval"]
         return f"{r['speedup_vs_incumbent']:.4f} [{low:.4f}, {high:.4f}]"
 
@@ -264,7 +280,7 @@ def _line(key: str, value: object) -> str:
     return f"{key + ':':<{_KEY_WIDTH}}{'' if len(key) < _KEY_WIDTH - 1 else ' '}{one_line(value)}"
 
 
-def _guard_lines(r: dict[str, Any]) -> list[str]:
+def _guard_lines(r: Mapping[str, Any]) -> list[str]:
     if r["guard_worst"] is None:
         return []
     (worst_low, worst_high), (low, high) = r["guard_worst_interval"], r["guard_geomean_interval"]
@@ -275,6 +291,16 @@ def _guard_lines(r: dict[str, Any]) -> list[str]:
 
 def _guard(guard: GuardFigures) -> dict[str, Any]:
     return {**asdict(guard), "interval": [guard.interval.low, guard.interval.high]}
+
+
+def _precedent(precedent: Precedent) -> dict[str, Any]:
+    interval = precedent.interval
+    return {**asdict(precedent), "interval": [interval.low, interval.high] if interval else None}
+
+
+def _precedent_text(precedent: Mapping[str, Any]) -> str:
+    interval = Interval(*precedent["interval"]) if precedent["interval"] else None
+    return str(Precedent(precedent["trial"], precedent["verdict"], precedent["speedup"], interval))
 
 
 def _extreme(extreme: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The gate's memory between trials: the incumbent, the seal, the ledger's head and the sources of kept kernels.
+"""The gate's memory between trials: the incumbent, the seal, the ledger's head, and every trial with its source.
 
 Every file is replaced in one step and carries a checksum. A trial's outcome touches several of them; `journal` makes
 one step of that.
@@ -19,11 +19,13 @@ from pytest_lance_ar.files import (
     Staged,
     read_record,
     read_regular,
+    remove,
     remove_leftovers,
     write_atomically,
     write_record,
 )
 from pytest_lance_ar.store.ledger import Head
+from pytest_lance_ar.store.record import RECORD_VERSION, TrialRecord, decode_record, encode_record
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Incumbent
 
@@ -32,7 +34,10 @@ HEAD_VERSION: Final = 1
 WAY_OUT: Final = "run once with --lance-ar-rebaseline to make the current kernel the incumbent"
 _RECORDED: Final = {"name", "source", "sha256", "target", "commit", "timestamp", "geomean_ns", "seed"}
 _TEXTS: Final = ("name", "source", "sha256", "target", "commit", "timestamp")
-_OWN_NAMES: Final = {"incumbent.json", "ledger.json", "journal.json", "examples", "kept", "lock", "results.tsv"}
+_OWN_NAMES: Final = {"incumbent.json", "ledger.json", "journal.json", "examples", "kept", "lock", "results.tsv"} | {
+    "tried",
+    "trials",
+}
 
 
 class StateError(Exception):
@@ -75,6 +80,15 @@ class StateDirectory:
         return self.path / "kept"
 
     @property
+    def tried(self) -> Path:
+        """Sources that were not kept."""
+        return self.path / "tried"
+
+    @property
+    def trials(self) -> Path:
+        return self.path / "trials"
+
+    @property
     def examples(self) -> Path:
         return self.path / "examples"
 
@@ -110,15 +124,37 @@ class StateDirectory:
     def keep_source(self, kernel: Kernel) -> None:
         """Store a kept kernel's source under its hash. Raises OSError."""
         if self.source_of(kernel.sha256) is None:
-            write_atomically(self._place_of(kernel.sha256), kernel.source)
+            write_atomically(self.kept / f"{kernel.sha256}.py", kernel.source)
+
+    def keep_tried(self, kernel: Kernel) -> None:
+        """Store the source of a kernel that was not kept under its hash. Raises OSError."""
+        if self.tried_source(kernel.sha256) is None:
+            write_atomically(self.tried / f"{kernel.sha256}.py", kernel.source)
 
     def source_of(self, sha256: str) -> bytes | None:
         """The source of a kept kernel; None where it is not there, or not the one of this hash."""
-        with suppress(OSError):
-            source = read_regular(self._place_of(sha256), Kernel.MAX_BYTES)
-            if hashlib.sha256(source).hexdigest() == sha256:
-                return source
-        return None
+        return _source(self.kept, sha256)
+
+    def tried_source(self, sha256: str) -> bytes | None:
+        """The source of any kernel that was tried; None where it is not there, or not the one of this hash."""
+        return self.source_of(sha256) or _source(self.tried, sha256)
+
+    def save_record(self, record: TrialRecord) -> None:
+        """Replace what is stored of a trial in one step. Raises OSError."""
+        write_record(self.trials / f"{record.name}.json", encode_record(record))
+
+    def drop_record(self, record: TrialRecord) -> None:
+        """Raises OSError."""
+        remove(self.trials / f"{record.name}.json")
+
+    def record_of(self, name: str) -> TrialRecord | None:
+        """What is stored of a trial; None where nothing is. Raises StateError when it is damaged."""
+        path = self.trials / f"{name}.json"
+        try:
+            content = read_record(path, RECORD_VERSION)
+            return None if content is None else decode_record(content)
+        except (OSError, DamagedRecord) as error:
+            raise StateError(f"{path} cannot be read ({error})") from error
 
     def prepare(self) -> None:
         """Create the directory, ignored by git. A directory of the user's, with files in it, is left as it is.
@@ -163,10 +199,16 @@ class StateDirectory:
     def clear(self) -> None:
         """Remove what killed runs left half written. Only for who has the lock."""
         remove_leftovers(self.path)
-        remove_leftovers(self.kept)
+        for place in (self.kept, self.tried, self.trials):
+            remove_leftovers(place)
 
-    def _place_of(self, sha256: str) -> Path:
-        return self.kept / f"{sha256}.py"
+
+def _source(place: Path, sha256: str) -> bytes | None:
+    with suppress(OSError):
+        source = read_regular(place / f"{sha256}.py", Kernel.MAX_BYTES)
+        if hashlib.sha256(source).hexdigest() == sha256:
+            return source
+    return None
 
 
 def encode(state: State) -> dict[str, Any]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final
+from typing import Any, Final
 
 from pytest_lance_ar.correctness.examples import Examples
 from pytest_lance_ar.files import DamagedRecord, read_record, write_record
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.ledger import Head, LedgerError
+from pytest_lance_ar.store.memory import KEPT, Memory
+from pytest_lance_ar.store.record import TrialRecord
 from pytest_lance_ar.store.state import Occupied, State, StateDirectory, StateError
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -20,13 +23,27 @@ from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, witness_of
 from pytest_lance_ar.trial.trial import Incumbent
 
+__all__ = ["KEPT", "Row", "Store", "StoreError", "Told"]
+
 WITNESS_VERSION: Final = 1
 POLL_SECONDS: Final = 0.1
 RESERVE_SECONDS: Final = 10.0
 """What a trial needs at the least: a state that is free later is of no use to it."""
-KEPT: Final = ("baseline", "keep")
 Row = tuple[int, dict[str, str]]
 """A row of the ledger, with the number of its line."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a trial leaves to be remembered beside its row.
+
+    place: the kernel file, an absolute path. syntax: digest of the kernel's syntax tree. report: as JSON's types.
+    """
+
+    candidate: Kernel
+    place: str
+    syntax: str | None
+    report: Mapping[str, Any]
 
 
 class StoreError(Exception):
@@ -44,6 +61,7 @@ class Store:
         self._directory = StateDirectory(path)
         self._ledger = ledger_path
         self._state: State | None = None
+        self.memory = Memory(self._directory, ledger_path)
 
     @classmethod
     def of(cls, options: Options) -> Store:
@@ -153,6 +171,7 @@ class Store:
         *,
         kept: Incumbent | None,
         seal: Mapping[str, str],
+        told: Told | None = None,
         publish: Callable[[], None] = lambda: None,
     ) -> None:
         """Store an outcome, all of it or nothing. The journal is what decides; see there.
@@ -163,8 +182,10 @@ class Store:
         state = State(kept, dict(seal)) if kept else None
         try:
             ledger.check(self._ledger)
-            outcome = Outcome(*ledger.compose(self._ledger, row, self._head()), state)
-            outcome.write(self._directory)
+            line, head = ledger.compose(self._ledger, row, self._head())
+            record = TrialRecord(head.chain, told.place, told.report, told.syntax) if told else None
+            outcome = Outcome(line, head, state, record)
+            outcome.write(self._directory, told.candidate if told else None)
             try:
                 publish()
                 outcome.apply(self._directory, self._ledger)

@@ -41,6 +41,7 @@ class Options:
     budget: float = DEFAULT_BUDGET
     against: str | None = None
     note: str = ""
+    learned: str = ""
     json: Path | None = None
     phase: str = "all"
     rebaseline: bool = False
@@ -77,6 +78,7 @@ class Options:
             budget=_number("budget", given.get("budget", str(DEFAULT_BUDGET)), low=0.0, above=True),
             against=given.get("against"),
             note=" ".join(given.get("note", "").split()),
+            learned=" ".join(given.get("learned", "").split()),
             json=_path("json", given, here),
             phase=given.get("phase", PHASES[0]),
             rebaseline=rebaseline,
@@ -104,6 +106,11 @@ class Options:
             _check_json(options.json, options)
         if options.against is not None and options.rebaseline:
             raise OptionError("--lance-ar-against stores nothing and --lance-ar-rebaseline stores; choose one")
+        if options.learned and (options.against is not None or options.phase != PHASES[0]):
+            raise OptionError(
+                "--lance-ar-learned stores a lesson, and a run with --lance-ar-against or --lance-ar-phase stores "
+                "nothing; give it to a trial"
+            )
         return options
 
 
