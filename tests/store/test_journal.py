@@ -25,6 +25,8 @@ from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.seal import watch
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
+from pytest_lance_ar.store.memory import Memory
+from pytest_lance_ar.store.record import TrialRecord
 from pytest_lance_ar.store.state import StateDirectory, StateError
 from pytest_lance_ar.store.store import StoreError
 from pytest_lance_ar.trial import git
@@ -105,6 +107,10 @@ def is_whole(root: Path) -> None:
     state = directory.load()
     assert (state.incumbent.kernel.sha256 if state else None) == (kernels[-1] if kernels else None)
     assert all(directory.source_of(sha256) is not None for sha256 in kernels)
+    for tried in Memory(directory, path).trials():
+        assert tried.record is not None
+        assert tried.record.report["verdict"] == tried.row["verdict"]
+        assert directory.tried_source(tried.row["kernel_sha256"]) is not None
 
 
 class Steps:
@@ -328,7 +334,8 @@ def test_a_state_directory_on_a_read_only_file_system(kept: Path, small_disk: Pa
 
 def outcome_of(directory: StateDirectory) -> Outcome:
     line, head = ledger.compose(directory.path / "results.tsv", {"verdict": "keep", "reason": 'µ \\ "'}, None)
-    return Outcome(line, head, NEW)
+    record = TrialRecord(head.chain, "/project/kernel.py", {"verdict": "keep", "note": "µ"}, "0123", ("a lesson",))
+    return Outcome(line, head, NEW, record)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -364,14 +371,14 @@ def test_a_journal_with_any_bit_flipped_or_cut_anywhere_is_refused_or_the_same(
     assert refused > 0.95 * len(damaged)
 
 
-@pytest.mark.parametrize("field", ["line", "head", "state", "checksum"])
+@pytest.mark.parametrize("field", ["line", "head", "state", "record", "checksum"])
 @pytest.mark.parametrize("value", [None, 1, "x", [], {}, "two\nlines\n", "\ud800\n"])
 def test_a_journal_of_other_types_is_refused(tmp_path: Path, field: str, value: object) -> None:
     directory = StateDirectory(tmp_path)
     outcome_of(directory).write(directory)
     content = json.loads(directory.journal.read_text())
     del content["checksum"]
-    if field == "state" and value is None:
+    if field in ("state", "record") and value is None:
         return
     write_record(directory.journal, {**content, field: value} if field != "checksum" else {"version": 1})
     with pytest.raises(StateError, match="is damaged"):
