@@ -184,8 +184,8 @@ class Gate:
         if failure and failure.case:
             replay = replay_command(failure.case, self.options.kernel_name, self.options.rtol)
         since = self._remembered.trials_since_keep
-        if since is not None and verdict.name in RECORDED:
-            since = 0 if verdict.kept else since + 1
+        if self.stores and verdict.name in RECORDED:
+            since = 0 if verdict.kept else (since or 0) + 1
         return Report(self.trial, self.evidence, verdict, replay, replace(self._remembered, trials_since_keep=since))
 
     def conclude(self, verdict: Verdict) -> Report:
@@ -220,7 +220,7 @@ class Gate:
                     self._store.notices.append(refusal)
         except OSError as error:
             raise StoreError(f"the memory of earlier trials: {error}") from error
-        return Remembered(precedent(trials, self._syntax), since_keep(trials))
+        return Remembered(precedent(trials, self._syntax), since_keep(trials) if trials else None)
 
     def _candidate_as_incumbent(self) -> Incumbent:
         trial, speed = self.trial, self.evidence.speed

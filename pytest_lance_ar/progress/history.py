@@ -166,7 +166,7 @@ def parse(text: str) -> tuple[list[Row] | None, list[str]]:
             continue
         cells = line.rstrip("\r").split("\t")
         if len(cells) == len(columns):
-            rows.append(_row(len(rows) + 1, dict(zip(columns, map(one_line, cells), strict=True))))
+            rows.append(row_of(len(rows) + 1, dict(zip(columns, map(one_line, cells), strict=True))))
         else:
             damaged.append(f"line {number} was skipped: it has {len(cells)} of {len(columns)} cells")
     return rows, damaged
@@ -196,7 +196,8 @@ def _placed(best: Gain, row: Row) -> Gain | None:
     return own if own is not None and _LARGEST**-2 <= own.value <= _LARGEST**2 else None
 
 
-def _row(number: int, cells: dict[str, str]) -> Row:
+def row_of(number: int, cells: Mapping[str, str]) -> Row:
+    """A trial from its cells, by column."""
     speedup = _ratio(cells["speedup"])
     low, high = _ratio(cells.get("speedup_lo", "")), _ratio(cells.get("speedup_hi", ""))
     interval = None

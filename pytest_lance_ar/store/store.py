@@ -138,6 +138,15 @@ class Store:
         except (OSError, StateError) as error:
             raise StoreError(str(error)) from error
 
+    def open_to_read(self) -> bool:
+        """Have it for this process alone, if no run has it; whether so. Nothing needs to be there, or writable."""
+        try:
+            if self._directory.path.is_dir():
+                self._directory.lock()
+        except (OSError, StateError):
+            return False
+        return True
+
     def close(self) -> None:
         self._directory.unlock()
 

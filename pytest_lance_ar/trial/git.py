@@ -81,6 +81,12 @@ def is_in_history(directory: Path, commit: str) -> bool | None:
     return {0: True, 1: False}.get(done.returncode) if done is not None else None
 
 
+def top_of(directory: Path) -> Path | None:
+    """The top of the working tree that a directory lies in; None outside git."""
+    top = _git(directory, "rev-parse", "--show-toplevel")
+    return Path(os.fsdecode(top.removesuffix(b"\n"))) if top and top != b"\n" else None
+
+
 def describe_commit(kernel: Path) -> str:
     """The short hash of HEAD, with "-dirty" when the kernel is not what is committed there; "-" outside git.
 

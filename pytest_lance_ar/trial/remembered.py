@@ -26,7 +26,7 @@ class Precedent:
 
 @dataclass(frozen=True)
 class Remembered:
-    """trials_since_keep counts the trials before this one; None where no ledger takes this one."""
+    """trials_since_keep counts the trials before this one; None where there is no ledger."""
 
     precedent: Precedent | None = None
     trials_since_keep: int | None = None

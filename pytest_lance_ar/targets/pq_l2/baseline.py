@@ -1,8 +1,8 @@
-"""The Lance-shaped scalar baseline: the ruler that the benchmark measures kernels with. Nobody edits it.
+"""The Lance-shaped scalar baseline: what an experiment starts from, and the ruler that a benchmark measures with.
 
 Codes transposed, one pass over all vectors per sub-vector, then a bounded heap: the shape of Lance's own scan, in
-scalar numba. It sums in the reference's order (over d, then over m, in float32). It is read as text and runs in a
-process of its own, like any kernel; nothing imports it.
+scalar numba. It sums in the reference's order (over d, then over m, in float32). Like any kernel
+it is read as text and runs in a process of its own; nothing imports it.
 """
 
 from __future__ import annotations

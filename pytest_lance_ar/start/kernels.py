@@ -1,0 +1,40 @@
+"""The kernels that an experiment can start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pytest_lance_ar.targets.protocol import Target
+from pytest_lance_ar.targets.registry import DEFAULT
+from pytest_lance_ar.trial.options import DEFAULT_KERNEL
+
+PROJECT: Final = Path(__file__).parents[2]
+
+
+class NoKernel(Exception):
+    """A target ships no such kernel."""
+
+
+def place_of(target: Target) -> str:
+    """Where an experiment has its kernel, relative to its directory."""
+    return DEFAULT_KERNEL if target.name == DEFAULT else f"kernel/{target.name}.py"
+
+
+def baseline_of(target: Target) -> bytes:
+    """The scalar kernel. Raises NoKernel, OSError."""
+    path = target.suite.parent / "baseline.py"
+    if not path.is_file():
+        raise NoKernel(f"the target {target.name} ships no baseline.py beside its suite")
+    return path.read_bytes()
+
+
+def best_of(target: Target) -> bytes:
+    """The best kernel that is shipped: put into the wheel, in a checkout the kernel that stands there.
+
+    Raises NoKernel, OSError.
+    """
+    for path in (target.suite.with_name("best.py"), PROJECT / place_of(target)):
+        if path.is_file() and (path.parent == target.suite.parent or (PROJECT / "pyproject.toml").is_file()):
+            return path.read_bytes()
+    raise NoKernel(f"no better kernel than the baseline is shipped for the target {target.name}; use --from baseline")

@@ -1,0 +1,73 @@
+"""The texts that stand beside a kernel, made from one template each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from pytest_lance_ar import __version__
+from pytest_lance_ar.start.kernels import PROJECT, place_of
+from pytest_lance_ar.targets.protocol import Target
+from pytest_lance_ar.targets.registry import DEFAULT
+from pytest_lance_ar.trial.kernel_source import ALLOWED_IMPORTS, ALLOWED_NAMES
+from pytest_lance_ar.trial.options import DEFAULT_KERNEL
+
+HERE: Final = Path(__file__).parent
+IGNORED: Final = (".lance_ar/", "results.tsv", "run.log", "/progress.png", "/progress.html")
+_WORKFLOW: Final = "kernel-gate.yml"
+_PLAIN: Final = """\
+a {kernel_class}, which the target {name} judges
+
+## What counts
+
+- Correct means what the suite of the target compares with its reference, for every case that it draws.
+- Fast means the geometric mean over the target's combos. The gain must be outside the noise, no combo may lose more
+  than 5%, and the slowest combo may not get slower by more than 5%.
+"""
+"""For a target that brings no program.md."""
+
+
+def judge(target: Target, *, named: bool = False) -> str:
+    """The command that judges. named: the kernel's place is no default here, and no ini file says it."""
+    kernel = place_of(target)
+    return "pytest --lance-ar" + (f" --lance-ar-kernel {kernel}" if named and kernel != DEFAULT_KERNEL else "")
+
+
+def program(target: Target, *, named: bool = False) -> str:
+    """The agent's instructions: the template, with what the target says of its kernels."""
+    path = target.suite.with_name("program.md")
+    own = (
+        path.read_text(encoding="utf-8")
+        if path.is_file()
+        else _PLAIN.format(kernel_class=target.kernel_class, name=target.name)
+    )
+    what, _, about = own.partition("\n")
+    return _filled("program.md", target, named, what=what, about=about.strip())
+
+
+def agents(target: Target, *, named: bool = False) -> str:
+    """What an agent looks for first."""
+    return _filled("AGENTS.md", target, named)
+
+
+def workflow() -> str:
+    """The workflow of this project, which installs the package in place of the project."""
+    path = HERE / _WORKFLOW  # in the wheel
+    if not path.is_file():
+        path = PROJECT / ".github" / "workflows" / _WORKFLOW
+    text = path.read_text(encoding="utf-8")
+    return re.sub(r"pip install (?!-)[^\n|&;]*", f"pip install pytest-lance-ar=={__version__}", text)
+
+
+def _filled(name: str, target: Target, named: bool, **values: str) -> str:
+    names = [f"`from {module} import {name}`" for module, names in ALLOWED_NAMES.items() for name in names]
+    known = {
+        "kernel": place_of(target),
+        "judge": judge(target, named=named),
+        "target": "" if target.name == DEFAULT else f" --target {target.name}",
+        "imports": ", ".join(f"`{module}`" for module in ALLOWED_IMPORTS) + f" and {' and '.join(names)}",
+        **values,
+    }
+    template = (HERE / name).read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: known[match[1]], template)
