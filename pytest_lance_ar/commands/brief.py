@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_lance_ar.commands.stored import add_state_to, store_at
 from pytest_lance_ar.memory.brief import brief
 from pytest_lance_ar.memory.story import story
-from pytest_lance_ar.store.store import Store, StoreError
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL, DEFAULT_STATE, ledger_of
+from pytest_lance_ar.store.store import StoreError
+from pytest_lance_ar.trial.options import DEFAULT_KERNEL
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -27,17 +28,15 @@ def add_to(commands: Commands) -> None:
         description="The incumbent, where its time goes, what was kept, what was tried in vain and by how much, "
         "lessons, and what is wrong with the state, if anything. Exit status: 0, or 4 when it cannot be read.",
     )
-    parser.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), metavar="DIR", help="%(default)s")
+    add_state_to(parser)
     parser.add_argument("--kernel", type=Path, default=Path(DEFAULT_KERNEL), metavar="PATH", help="%(default)s")
     parser.add_argument("--json", action="store_true", help="all of it, as JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    here = Path.cwd()
     try:
-        state = (here / options.state).resolve()
-        told = story(Store(state, ledger_of(here, state)), here / options.kernel, str(options.kernel))
+        told = story(store_at(options.state), Path.cwd() / options.kernel, str(options.kernel))
     except (OSError, RuntimeError, ValueError, StoreError) as error:
         print(f"brief: {error}", file=sys.stderr)
         return ExitCode.USAGE

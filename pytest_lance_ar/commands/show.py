@@ -6,12 +6,11 @@ import argparse
 import io
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_lance_ar.commands.stored import add_state_to, store_at
 from pytest_lance_ar.memory.single import as_json, as_text, single
-from pytest_lance_ar.store.store import Store, StoreError
-from pytest_lance_ar.trial.options import DEFAULT_STATE, ledger_of
+from pytest_lance_ar.store.store import StoreError
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def add_to(commands: Commands) -> None:
         description="Trials are counted from 1, in the order of results.tsv. Exit status: 0, or 4 when there is none.",
     )
     parser.add_argument("trial", type=int, metavar="TRIAL")
-    parser.add_argument("--state", type=Path, default=Path(DEFAULT_STATE), metavar="DIR", help="%(default)s")
+    add_state_to(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument("--source", action="store_true", help="the kernel's source, and nothing else")
@@ -33,10 +32,8 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    here = Path.cwd()
     try:
-        state = (here / options.state).resolve()
-        trial = single(Store(state, ledger_of(here, state)), options.trial)
+        trial = single(store_at(options.state), options.trial)
         if options.source and trial.source is None:
             raise StoreError(f"the source of trial {options.trial} is not stored any more")
     except (OSError, RuntimeError, ValueError, StoreError) as error:
