@@ -80,8 +80,10 @@ def take_over(story: Story) -> str:
 def _sections(story: Story) -> list[_Section]:
     total = sum(ns for _, ns in story.combos)
     combos = [f"{name:<26} {ns / 1000:>9.1f} us {100 * ns / total:>4.0f}% of the sum" for name, ns in story.combos]
+    guards = [f"{ratio:.3f}{_bounds(interval)} {name}" for name, ratio, interval in story.guards]
     return [
         _Section("where the incumbent's time goes, when it was kept, slowest first", combos, 4),
+        _Section("guards of its keep, of the incumbent before it, worst first", guards, 2),
         _Section("kept, newest first", [_line(told) for told in story.kept], 5),
         _Section("near misses, worth combining, best first", [_line(told) for told in _once(story.near_misses)], 4),
         _Section("in vain", [_group(name, told) for name, told in story.in_vain.items()], 7),

@@ -60,8 +60,9 @@ class Incumbent:
 class Story:
     """What there is to know. problem: what is wrong with the state, "" when nothing is.
 
-    combos: nanoseconds a query of the incumbent when it was kept, slowest first. parts: of a profile of the incumbent,
-    if there is one. running: another run has the state at this moment. lessons: (trial, words), newest first.
+    combos: nanoseconds a query of the incumbent when it was kept, slowest first. guards: name, incumbent / the one
+    before it and its interval, then as well, the worst first. running: another run has the state at this moment. lessons: (trial,
+    words), newest first.
     """
 
     kernel: str
@@ -73,6 +74,7 @@ class Story:
     running: bool
     incumbent: Incumbent | None
     combos: Sequence[tuple[str, float]]
+    guards: Sequence[tuple[str, float, Interval]]
     kept: Sequence[Told]
     near_misses: Sequence[Told]
     in_vain: Mapping[str, Sequence[Told]]
@@ -117,6 +119,7 @@ def story(store: Store, kernel: Path, name: str) -> Story:
         if incumbent
         else None,
         combos=_combos(its),
+        guards=_guards(its),
         kept=[Told.of(row) for row in reversed(rows) if row.kept],
         near_misses=[Told.of(row) for row in sorted(near, key=lambda row: -(row.speedup or 0))],
         in_vain=_grouped([row for row in reversed(rows) if not row.kept and row not in near]),
@@ -147,6 +150,12 @@ def _combos(tried: Tried | None) -> list[tuple[str, float]]:
     figures: list[Any] = list(tried.record.report.get("per_combo", [])) if tried and tried.record else []
     combos = [(f"{combo['shape']} {combo['distribution']}", float(combo["candidate_ns"])) for combo in figures]
     return sorted(combos, key=lambda combo: -combo[1])
+
+
+def _guards(tried: Tried | None) -> list[tuple[str, float, Interval]]:
+    figures: list[Any] = list(tried.record.report.get("guards", [])) if tried and tried.record else []
+    guards = [(str(guard["name"]), float(guard["ratio"]), Interval(*guard["interval"])) for guard in figures]
+    return sorted(guards, key=lambda guard: -guard[1])
 
 
 def _digest(path: Path) -> str:
