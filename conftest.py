@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -18,3 +19,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if whole and not alone and getattr(option, "numprocesses", 0) is None:
         option.numprocesses = min(4, os.cpu_count() or 1)
         option.dist = "loadgroup"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests import each other as `tests.*`. Under `--lance-ar` nothing of a project is to be found by its name."""
+    root = str(config.rootpath)
+    if not config.option.lance_ar and root not in sys.path:
+        sys.path.insert(0, root)

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+import pytest_lance_ar
 from pytest_lance_ar.host import confinement, fences, namespaces, platform, wire
 from pytest_lance_ar.host.process import KernelProcess, RanUnasked
 from pytest_lance_ar.host.scratch import ScratchDirectory
@@ -46,6 +47,10 @@ SENTENCE: Final = 300
 
 _BOOTSTRAP: Final = (
     "import sys; del sys.path[0]; sys.path.extend(p for p in {paths!r} if p not in sys.path); "
+    # By its place, not by a directory that holds more: beside an editable install lies the user's project.
+    "from importlib.util import module_from_spec as module, spec_from_file_location as spec_at; "
+    "spec = spec_at('pytest_lance_ar', {package!r}); package = sys.modules['pytest_lance_ar'] = module(spec); "
+    "spec.loader.exec_module(package); "
     "from pytest_lance_ar.host.child import main; "
     "main({channel}, {requests}, {replies}, {driver!r}, {core}, {confined}, {user}, {without!r})"
 )
@@ -158,6 +163,7 @@ class KernelHost:
         output = os.open(self._directory / "output", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         command = _BOOTSTRAP.format(
             paths=_import_paths(),
+            package=pytest_lance_ar.__file__,
             channel=channel.fileno(),
             requests=requests,
             replies=replies,
@@ -481,7 +487,7 @@ def _environment(directory: Path) -> dict[str, str]:
 def _import_paths() -> list[str]:
     """Where the child finds the packages it needs, behind its own site directories."""
     places = []
-    for package in ("numpy", "numba", "llvmlite", "pytest_lance_ar"):
+    for package in ("numpy", "numba", "llvmlite"):
         spec = importlib.util.find_spec(package)
         if spec is not None and spec.submodule_search_locations:
             places.append(str(Path(spec.submodule_search_locations[0]).parent))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_lance_ar.plugin import exit_status, hookspecs, options
+from pytest_lance_ar.seal.reach import paths_closed
 
 if TYPE_CHECKING:
     from pytest_lance_ar.trial.evidence import Evidence
@@ -21,6 +22,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    if getattr(early_config.known_args_namespace, "lance_ar", False) and not options.is_windows():
+        with paths_closed(early_config.rootpath, early_config.invocation_params.dir):
+            from pytest_lance_ar.plugin.threshold import before_conftests
+
+        before_conftests(early_config)
 
 
 @pytest.hookimpl(tryfirst=True)

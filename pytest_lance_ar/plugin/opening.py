@@ -39,7 +39,10 @@ def _controller(config: pytest.Config) -> Controller:
         raise pytest.UsageError("--lance-ar-selftest times kernels and nothing else; run it without -n")
     try:
         options = Options.from_strings(
-            values_of(config), root=config.rootpath, here=here, rebaseline=config.getoption("lance_ar_rebaseline")
+            values_of(config, config.option),
+            root=config.rootpath,
+            here=here,
+            rebaseline=config.getoption("lance_ar_rebaseline"),
         )
         if selftest:
             options = replace(options, against=str(options.kernel), rebaseline=False)

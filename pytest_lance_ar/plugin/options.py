@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterable
@@ -52,17 +53,22 @@ def add_to(parser: pytest.Parser) -> None:
         parser.addini(_key(name), help=f"--lance-ar-{name}: {text}", default="")
 
 
+def is_windows() -> bool:
+    """Where what the gate imports is not there."""
+    return sys.platform == "win32"
+
+
 def refuse_windows() -> None:
     """Raises UsageError. Before anything is imported that Windows does not have."""
-    if sys.platform == "win32":
+    if is_windows():
         raise pytest.UsageError(
             "the gate needs Linux or macOS: on Windows it cannot isolate and pin a kernel's process"
         )
 
 
-def values_of(config: pytest.Config) -> dict[str, str | None]:
+def values_of(config: pytest.Config, typed: argparse.Namespace) -> dict[str, str | None]:
     """What was typed, by name; an ini twin where nothing was."""
-    return {name: _value(config, name) for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}
+    return {name: _value(config, name, getattr(typed, _key(name))) for name in (*INI_TWINS, *COMMAND_LINE_ONLY)}
 
 
 def joined(arguments: Iterable[str | os.PathLike[str]], here: Path) -> list[str]:
@@ -77,8 +83,7 @@ def joined(arguments: Iterable[str | os.PathLike[str]], here: Path) -> list[str]
     return joined
 
 
-def _value(config: pytest.Config, name: str) -> str | None:
-    given: str | None = config.getoption(_key(name))
+def _value(config: pytest.Config, name: str, given: str | None) -> str | None:
     if given is not None or name not in INI_TWINS:
         return given
     value = str(config.getini(_key(name)))

@@ -18,8 +18,8 @@ from pytest_lance_ar.report import github
 from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.sides import IncumbentFailed
-from pytest_lance_ar.trial.evidence import Examination, Failure, SpeedEvidence
-from pytest_lance_ar.trial.verdict import ExitCode, Verdict
+from pytest_lance_ar.trial.evidence import Evidence, Examination, Failure, SpeedEvidence
+from pytest_lance_ar.trial.verdict import ExitCode, Verdict, decide
 
 
 class GateSession(Controller):
@@ -93,11 +93,21 @@ class GateSession(Controller):
         gate = self.gate
         try:
             evidence = gate.close_evidence()
-            verdict = self.config.hook.pytest_lance_ar_decide(trial=gate.trial, evidence=evidence)
+            verdict = self._verdict(evidence)
             self.report = gate.report(verdict)
             self.config.hook.pytest_lance_ar_report(report=self.report)
         except Exception:
             self._broke()
+
+    def _verdict(self, evidence: Evidence) -> Verdict:
+        """A conftest may decide otherwise, but it is heard only where it is sealed, and on what was measured."""
+        trial = self.gate.trial
+        if evidence.tampered:
+            return decide(trial, evidence)
+        verdict: Verdict = self.config.hook.pytest_lance_ar_decide(trial=trial, evidence=evidence)
+        if verdict.kept and evidence.speed is None:
+            raise RuntimeError("a hook kept a kernel whose speed was not measured")
+        return verdict
 
     def _broke(self) -> None:
         trace = traceback.format_exc()

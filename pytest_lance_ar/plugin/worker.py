@@ -11,6 +11,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from pytest_lance_ar.correctness.examiner import Examiner
 from pytest_lance_ar.host.scratch import ScratchDirectory
+from pytest_lance_ar.plugin import suite
 from pytest_lance_ar.plugin.suite import BRIEF, Brief
 from pytest_lance_ar.targets.registry import target_of
 
@@ -27,7 +28,8 @@ class SuiteHooks:
         self.config = config
         self.brief = brief
         config.stash[BRIEF] = brief
-        config.pluginmanager.import_plugin("pytest_lance_ar.plugin.suite")
+        if not config.pluginmanager.hasplugin(suite.__name__):
+            config.pluginmanager.register(suite, suite.__name__)
         self.target = target_of(brief.source)
 
     @pytest.hookimpl(tryfirst=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_lance_ar.seal.compiled import CompiledFiles, loaded
+from pytest_lance_ar.seal.reach import importable
 
 PACKAGE: Final = Path(__file__).parents[1]
 SEALED_IN_ROOT: Final = (
@@ -34,6 +35,9 @@ def fingerprint(root: Path, *, unsealed: frozenset[Path] = frozenset()) -> dict[
         for path in _files(root / name):
             if path.resolve() not in unsealed and not path.is_relative_to(PACKAGE):
                 seal[path.relative_to(root).as_posix()] = _digest(path)
+    for path in importable(root):
+        if path.resolve() not in unsealed and not path.is_relative_to(PACKAGE):
+            seal[path.relative_to(root.resolve()).as_posix()] = _digest(path)
     return seal
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_lance_ar.seal.compiled import CompiledFiles
-from pytest_lance_ar.seal.fingerprints import changed, contradicted, fingerprint
+from pytest_lance_ar.seal.fingerprints import PACKAGE, changed, contradicted, fingerprint
+from pytest_lance_ar.seal.reach import imported
 
 
 class Watch:
@@ -21,9 +22,15 @@ class Watch:
     def since(self, sealed: Mapping[str, str] | None) -> tuple[str, ...]:
         """What was changed before this run began: since the baseline, or behind the sources' back."""
         changes = changed(sealed, self.seal) if sealed is not None else ()
-        return (*changes, *contradicted(self._root, self._compiled))
+        return (*changes, *contradicted(self._root, self._compiled), *self._intruders())
 
     def meanwhile(self) -> tuple[str, ...]:
         """What was changed since this run began."""
         now = fingerprint(self._root, unsealed=self._unsealed)
-        return (*changed(self.seal, now), *contradicted(self._root, self._compiled))
+        return (*changed(self.seal, now), *contradicted(self._root, self._compiled), *self._intruders())
+
+    def _intruders(self) -> tuple[str, ...]:
+        root = self._root.resolve()
+        sealed = {PACKAGE / name.partition("/")[2] for name in self.seal} | {root / name for name in self.seal}
+        found = dict.fromkeys(path.relative_to(root).as_posix() for path in imported(root, sealed))
+        return tuple(f"{name} (imported by the gate, and not sealed: move it out of the project)" for name in found)
