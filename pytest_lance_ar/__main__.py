@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import NoReturn
 
-from pytest_lance_ar.commands import audit, bench, brief, evaluate, export, init, progress, rank, replay, show
+from pytest_lance_ar.commands import admit, audit, bench, brief, evaluate, export, init, progress, rank, replay, show
 from pytest_lance_ar.trial.verdict import ExitCode
 
-COMMANDS = (init, brief, show, replay, audit, progress, rank, evaluate, export, bench)
+COMMANDS = (init, brief, show, replay, audit, progress, rank, evaluate, export, bench, admit)
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_COMMAND: Final = re.compile(r"^( *):(?=:)|(?<=#)#(?=\[)")
+"""What GitHub Actions takes for a command to itself: `::name::` at the start of a line, `##[name]` anywhere in it."""
+
 
 def lines(text: str, limit: int = 8000) -> str:
     """Printable lines, the last `limit` characters of them."""
@@ -9,10 +15,10 @@ def lines(text: str, limit: int = 8000) -> str:
 
 
 def printable(line: str) -> str:
-    """A line as it stands, with a question mark for what would steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in line)
+    """A line as it stands, with a question mark for what would steer a terminal or a workflow."""
+    return _COMMAND.sub(r"\1?", "".join(c if c.isprintable() else "?" for c in line))
 
 
 def one_line(text: object) -> str:
-    """On one line and printable: a kernel's words can not pass for a line of ours, nor steer a terminal."""
+    """On one line and printable: a kernel's words can not pass for ours, nor steer a terminal or a workflow."""
     return printable(" ".join(str(text).split()))

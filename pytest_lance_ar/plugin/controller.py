@@ -8,6 +8,7 @@ from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.plugin.suite import Brief
 from pytest_lance_ar.plugin.worker import SuiteHooks
 from pytest_lance_ar.report.report import header
+from pytest_lance_ar.text import one_line
 
 
 class Controller(SuiteHooks):
@@ -27,7 +28,7 @@ class Controller(SuiteHooks):
         super().__init__(config, brief)
 
     def pytest_report_header(self) -> list[str]:
-        return [*header(self.gate.trial), *(f"lance-ar: {notice}" for notice in self.gate.notices)]
+        return [*header(self.gate.trial), *(f"lance-ar: {one_line(notice)}" for notice in self.gate.notices)]
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         if excinfo.type is KeyboardInterrupt:  # pytest's own ways to stop are subclasses of it

@@ -18,6 +18,7 @@ from pytest_lance_ar.report import github
 from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.sides import IncumbentFailed
+from pytest_lance_ar.text import lines
 from pytest_lance_ar.trial.evidence import Evidence, Examination, Failure, SpeedEvidence
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict, decide
 
@@ -111,7 +112,7 @@ class GateSession(Controller):
 
     def _broke(self) -> None:
         trace = traceback.format_exc()
-        write(self.config, f"\nThe gate itself failed. Please report this:\n{trace}\n")
+        write(self.config, f"\nThe gate itself failed. Please report this:\n{lines(trace)}\n")
         self.gate.broke(f"the gate itself failed: {trace.strip().splitlines()[-1]}")
         self.report = self.gate.report(Verdict("none", ExitCode.INTERNAL, self.gate.evidence.internal_error))
 

@@ -43,13 +43,18 @@ def annotation(report: Report, workspace: str) -> str:
     return f"::{level} file={_property(name)},line={line},title={_property(title)}::{_data(one_line(text) + hint)}\n"
 
 
+def refusal(sentence: str) -> str:
+    """One workflow command: why nothing was judged."""
+    return f"::error title=not judged::{_data(one_line(sentence))}\n"
+
+
 def summary(report: Report) -> str:
     """The report in Markdown."""
     r = report.as_dict()
     lines = [f"### `{_code(r['kernel'])}`: {r['verdict']}", ""]
     text = r["first_failure"] or r["reason"]
     if text:
-        lines += ["```", one_line(text), *(one_line(r[key]) for key in ("hint", "replay") if r[key]), "```", ""]
+        lines += ["```", _code(text), *(_code(r[key]) for key in ("hint", "replay") if r[key]), "```", ""]
     lines += ["| | |", "|---|---|", _row("correctness", f"{r['correctness']}, {r['examples']} examples")]
     if r["incumbent"]:
         lines.append(_row("against", r["incumbent"]))

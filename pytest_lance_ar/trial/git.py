@@ -32,7 +32,8 @@ _OF_A_REPOSITORY: Final = frozenset(
 """What `git rev-parse --local-env-vars` lists: a hook leaves them behind, and they name its repository, not ours."""
 
 
-def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] | None:
+    """A git command, None where git is not there or does not answer."""
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_REPOSITORY}
     try:
         return subprocess.run(
@@ -49,13 +50,13 @@ def _run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]
 
 def _git(directory: Path, *arguments: str) -> bytes | None:
     """The output of a git command, None when it fails or git is not there."""
-    done = _run(directory, *arguments)
+    done = run(directory, *arguments)
     return done.stdout if done is not None and done.returncode == 0 else None
 
 
 def trouble(directory: Path) -> str:
     """Why git has no commit to offer here, in words that say what to do; "" when it has."""
-    done = _run(directory, "rev-parse", "--git-dir")
+    done = run(directory, "rev-parse", "--git-dir")
     if done is None:
         return "git is not installed, or does not answer"
     if done.returncode:
@@ -77,7 +78,7 @@ def trouble(directory: Path) -> str:
 
 def is_in_history(directory: Path, commit: str) -> bool | None:
     """Whether HEAD descends from a commit, or is it. None where git cannot say: no such commit, or no git."""
-    done = _run(directory, "merge-base", "--is-ancestor", commit, "HEAD")
+    done = run(directory, "merge-base", "--is-ancestor", commit, "HEAD")
     return {0: True, 1: False}.get(done.returncode) if done is not None else None
 
 

@@ -23,7 +23,7 @@ MEASURE = """
 import os
 import pytest_lance_ar.targets.pq_l2.test_pq_l2 as suite
 from pytest_lance_ar.targets.pq_l2 import cases
-from pytest_lance_ar.trial.evidence import ComboFigures, Interval, SpeedEvidence
+from pytest_lance_ar.trial.evidence import ComboFigures, GuardEvidence, GuardFigures, Interval, SpeedEvidence
 
 if "FULL" not in os.environ:
     # These tests are not about the kernel: few examples, and codebooks that numba need not be compiled for.
@@ -39,11 +39,13 @@ def pytest_lance_ar_measure(trial, progress):
     ratio = float(os.environ.get("RATIO", "1"))
     progress("measuring, as it were")
     combos = tuple(ComboFigures(c.shape, c.distribution, 1000.0 * ratio, 1000.0, ratio) for c in trial.target.combos)
+    around = Interval(ratio * 0.99, ratio * 1.005)
+    guard = GuardFigures("(64,8,16), uniform, N 200, k 1", "n=200", 1000.0 * ratio, 1000.0, ratio, around)
     return SpeedEvidence(
         combos=combos, geomean_ns=1000.0 * ratio, geomean_interval=Interval(990.0 * ratio, 1010.0 * ratio),
         incumbent_geomean_ns=1000.0, ratio=ratio, ratio_interval=Interval(ratio * 0.99, ratio * 1.005),
         confirmed=True, noise_floor_pct=0.5, rounds=60, timed_queries=10, transport_ns=5.0,
-        pack_seconds=0.1, peak_mem_mb=1.0)
+        pack_seconds=0.1, peak_mem_mb=1.0, guards=GuardEvidence((guard,), ratio, around, seed=5))
 """
 
 
