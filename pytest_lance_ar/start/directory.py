@@ -49,7 +49,7 @@ def make(directory: Path, target: Target, kernel: bytes) -> Made:
     files["program.md"] = texts.program(target, named=named).encode()
     files["AGENTS.md"] = texts.agents(target, named=named).encode()
     if top is None or top.resolve() == directory.resolve():
-        files[".github/workflows/kernel-gate.yml"] = texts.workflow().encode()
+        files[".github/workflows/kernel-gate.yml"] = texts.workflow(target).encode()
     else:
         made.remarks.append(
             f"no workflow for CI was written: GitHub reads those at the top of the repository, {top}; run init there"

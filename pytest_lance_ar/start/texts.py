@@ -51,12 +51,12 @@ def agents(target: Target, *, named: bool = False) -> str:
     return _filled("AGENTS.md", target, named)
 
 
-def workflow() -> str:
-    """The workflow of this project, which installs the package in place of the project."""
+def workflow(target: Target) -> str:
+    """The workflow of this project, for the target's kernel; it installs the package in place of the project."""
     path = HERE / _WORKFLOW  # in the wheel
     if not path.is_file():
         path = PROJECT / ".github" / "workflows" / _WORKFLOW
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace(f"KERNEL: {DEFAULT_KERNEL}", f"KERNEL: {place_of(target)}")
     return re.sub(r"pip install (?!-)[^\n|&;]*", f"pip install pytest-lance-ar=={__version__}", text)
 
 

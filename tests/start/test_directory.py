@@ -171,7 +171,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(tmp_path: Path, capsys: pytes
 
 
 def test_the_workflow_installs_the_package_from_elsewhere() -> None:
-    text = workflow()
+    text = workflow(TARGET)
     assert "pip install pytest-lance-ar==" in text
     assert "pip install ." not in text
     assert "pytest --lance-ar" in text
