@@ -61,8 +61,8 @@ class Story:
     """What there is to know. problem: what is wrong with the state, "" when nothing is.
 
     combos: nanoseconds a query of the incumbent when it was kept, slowest first. guards: name, incumbent / the one
-    before it and its interval, then as well, the worst first. running: another run has the state at this moment. lessons: (trial,
-    words), newest first.
+    before it and its interval, then as well, the worst first. running: another run has the state at this moment.
+    lessons: (trial, words), newest first.
     """
 
     kernel: str
