@@ -22,7 +22,7 @@ from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.memory import precedent, since_keep
 from pytest_lance_ar.store.store import Store, StoreError, Told
 from pytest_lance_ar.trial import syntax
-from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.deadline import Deadline, begun
 from pytest_lance_ar.trial.evidence import CorrectnessEvidence, Evidence, Examination, SpeedEvidence
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.remembered import Remembered
@@ -40,8 +40,8 @@ class Gate:
 
     def __init__(self, options: Options, *, here: Path, tell: Callable[[str], None] = lambda _: None) -> None:
         """Raises OptionError and StoreError for what the user must mend first. tell: of a gate that is waited for."""
-        self._begun = time.monotonic()
-        deadline = Deadline.after(options.budget)
+        self._begun = begun()
+        deadline = Deadline(self._begun + options.budget)
         self.options = options
         self._store = Store.of(options)
         self._json = JsonFile(options.json)
@@ -90,7 +90,7 @@ class Gate:
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self._begun
+        return time.time() - self._begun
 
     @property
     def waited(self) -> float:

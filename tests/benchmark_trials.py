@@ -1,9 +1,21 @@
 """How often is the gate right, and how long does it take? Real trials, one after the other, on this machine.
 
-    python tests/benchmark_trials.py --same 60 --gain 2:30 --gain 3:30
+    python tests/benchmark_trials.py equal:60 gain:2:30 gain:3:30 loss:5:10 incorrect:10 shipped:10 first:3 again:3
+    python tests/benchmark_trials.py equal:10 incorrect:10 --against-tree ../before
+    python tests/benchmark_trials.py --simulate 1000
+    python tests/benchmark_trials.py --together 8
 
-Each trial is a `pytest --lance-ar --lance-ar-against ...` of its own on the shipped kernel. `same`: against itself with
-another comment. `gain X:N`: N trials against itself made X% slower. `slower X:N`: N trials of a kernel made X% slower.
+Each trial is a `pytest --lance-ar` of its own in a directory of its own. KIND:N or KIND:PERCENT:N:
+  equal      the plain kernel against itself with another comment
+  gain       against itself made so many percent slower
+  loss       made so many percent slower against itself
+  incorrect  with distances that are 0.1% too large
+  shipped    the shipped kernel against itself with another comment
+  first      the shipped kernel without an incumbent, as in a fresh clone
+  again      the shipped kernel with another comment, on the state that `first` leaves behind
+--against-tree times every trial once more with another checkout, in turns, and prints the ratio of the medians; that
+checkout is installed in its own .venv, as its README says. --simulate: error rates and power of the statistics alone,
+in the synthetic worlds of the tests. --together: so many `evaluate` at once, one of them of an endless loop.
 """
 
 from __future__ import annotations
@@ -11,17 +23,59 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+import numpy as np
 
 from pytest_lance_ar.speed.handicap import handicapped, twin
+from pytest_lance_ar.speed.statistics import Outcome as StageOutcome
 from pytest_lance_ar.trial.kernel_source import Kernel
 
-ROOT = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[1]
+PLAIN: Final = ROOT / "pytest_lance_ar" / "targets" / "pq_l2" / "baseline.py"
+SHIPPED: Final = ROOT / "kernel" / "pq_l2.py"
+WITH_PERCENT: Final = ("gain", "loss")
+WRONG: Final = b"""
+
+class _Wrong(PqKernel):
+    def probe_top_k(self, table, codes, k):
+        ids, distances = super().probe_top_k(table, codes, k)
+        return ids, distances * distances.dtype.type(1.001)
+
+
+PqKernel = _Wrong
+"""
+ENDLESS: Final = b"""
+
+class _Endless(PqKernel):
+    def distance_table(self, query, out):
+        while True:
+            pass
+
+
+PqKernel = _Endless
+"""
+SIMULATED_PCT: Final = (-5.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is judged: a candidate, against an incumbent, or against none; `before` runs first, on the same state."""
+
+    kind: str
+    candidate: Kernel
+    incumbent: Kernel | None
+    before: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -31,46 +85,69 @@ class Outcome:
     geomean_ns: float | None
     speedup: float | None
     noise_floor_pct: float | None
+    rounds: int | None
+    phases: dict[str, float]
 
 
-def trial(candidate: Kernel, incumbent: Kernel) -> Outcome:
-    """Run the gate once."""
+def run(trial: Trial, python: str) -> Outcome:
+    """Run the gate that a Python has installed. The seconds are the process's, from start to exit."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        place.joinpath("candidate.py").write_bytes(candidate.source)
-        place.joinpath("incumbent.py").write_bytes(incumbent.source)
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "--lance-ar", "--rootdir", str(place)),
-                *("--lance-ar-kernel=candidate.py", "--lance-ar-against=incumbent.py", "--lance-ar-json=report.json"),
-            ],
-            cwd=place,
-            stdout=subprocess.DEVNULL,
-            check=False,
-        )
+        command = [python, "-m", "pytest", "--lance-ar", "--rootdir", str(place), "--lance-ar-kernel=candidate.py"]
+        if trial.before is not None:
+            place.joinpath("candidate.py").write_bytes(trial.before.source)
+            subprocess.run(command, cwd=place, stdout=subprocess.DEVNULL, check=True)
+        place.joinpath("candidate.py").write_bytes(trial.candidate.source)
+        if trial.incumbent is not None:
+            place.joinpath("incumbent.py").write_bytes(trial.incumbent.source)
+            command.append("--lance-ar-against=incumbent.py")
+        begun = time.monotonic()
+        subprocess.run([*command, "--lance-ar-json=report.json"], cwd=place, stdout=subprocess.DEVNULL, check=False)
+        seconds = time.monotonic() - begun
         report = json.loads(place.joinpath("report.json").read_text())
     return Outcome(
         report["verdict"],
-        report["total_seconds"],
+        seconds,
         report["geomean_ns_per_query"],
         report["speedup_vs_incumbent"],
         report["noise_floor_pct"],
+        report["rounds"],
+        report["phases"],
     )
+
+
+def trials_of(wanted: Sequence[tuple[str, float, int]], plain: Kernel, shipped: Kernel) -> Iterator[Trial]:
+    makers: dict[str, Callable[[float, int], tuple[Kernel, Kernel | None, Kernel | None]]] = {
+        "equal": lambda _, i: (twin(plain, i), plain, None),
+        "gain": lambda share, _: (plain, handicapped(plain, share), None),
+        "loss": lambda share, _: (handicapped(plain, share), plain, None),
+        "incorrect": lambda *_: (Kernel(plain.name, plain.source + WRONG), plain, None),
+        "shipped": lambda _, i: (twin(shipped, i), shipped, None),
+        "first": lambda *_: (shipped, None, None),
+        "again": lambda _, i: (twin(shipped, i), None, shipped),
+    }
+    for kind, percent, count in wanted:
+        name = f"{kind} {percent:g}%" if kind in WITH_PERCENT else kind
+        for number in range(count):
+            yield Trial(name, *makers[kind](percent / 100, number))
 
 
 def summary(name: str, outcomes: list[Outcome]) -> str:
     verdicts = [outcome.verdict for outcome in outcomes]
     seconds = sorted(outcome.seconds for outcome in outcomes)
     speedups = [outcome.speedup for outcome in outcomes if outcome.speedup]
-    floors = [outcome.noise_floor_pct for outcome in outcomes if outcome.noise_floor_pct is not None]
-    kept = verdicts.count("keep")
-    others = sorted(set(verdicts) - {"keep", "discard"})
+    rounds = [outcome.rounds for outcome in outcomes if outcome.rounds]
+    phases = {
+        phase: statistics.median(outcome.phases.get(phase, 0.0) for outcome in outcomes)
+        for phase in dict.fromkeys(phase for outcome in outcomes for phase in outcome.phases)
+    }
     return (
-        f"{name:<12} {len(outcomes):>6} {kept:>5} {100 * kept / len(outcomes):>6.1f}%"
+        f"{name:<20} {len(outcomes):>6} {verdicts.count('keep'):>5}"
         f" {statistics.median(speedups) if speedups else float('nan'):>9.4f}"
-        f" {statistics.median(floors) if floors else float('nan'):>8.2f}%"
+        f" {statistics.median(rounds) if rounds else float('nan'):>7.0f}"
         f" {statistics.median(seconds):>8.1f} {seconds[int(0.9 * (len(seconds) - 1))]:>8.1f}"
-        f"  {' '.join(f'{verdicts.count(other)} {other}' for other in others)}"
+        f"  {', '.join(f'{phase} {value:.1f}' for phase, value in phases.items())};"
+        f" {' '.join(f'{verdicts.count(verdict)} {verdict}' for verdict in sorted(set(verdicts)))}"
     )
 
 
@@ -85,39 +162,100 @@ def stored_number(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def share_and_count(text: str) -> tuple[float, int]:
-    share, count = text.split(":")
-    return float(share) / 100, int(count)
+def measure(trials: Iterator[Trial], pythons: dict[str, str]) -> None:
+    """Run all trials, with every Python in turns, and print a table."""
+    outcomes: dict[tuple[str, str], list[Outcome]] = {}
+    for number, trial in enumerate(trials):
+        trees = list(pythons)
+        for tree in trees if number % 2 else trees[::-1]:
+            outcome = run(trial, pythons[tree])
+            outcomes.setdefault((trial.kind, tree), []).append(outcome)
+            print(f"{trial.kind}, {tree}: {outcome}", file=sys.stderr, flush=True)
+    print(
+        f"{'trials of':<20} {'number':>6} {'kept':>5} {'speed-up':>9} {'rounds':>7} {'median s':>8} {'p90 s':>8}"
+        "  median seconds of each phase; verdicts"
+    )
+    for (kind, tree), results in sorted(outcomes.items()):
+        print(summary(f"{kind}, {tree}" if len(pythons) > 1 else kind, results))
+    for kind in dict.fromkeys(kind for kind, _ in outcomes):
+        if len(pythons) > 1:
+            here, there = (statistics.median(o.seconds for o in outcomes[kind, tree]) for tree in pythons)
+            print(f"{kind}: {here / there:.2f} of the seconds of the other tree")
+        if kind == "equal" and len(outcomes[kind, "here"]) > 1:
+            print(stored_number(outcomes[kind, "here"]))
+
+
+def simulate(number: int) -> None:
+    """Error rates and power of both stages: synthetic timings of known gains, in worlds with all kinds of luck."""
+    from tests.speed.worlds import WORLDS, gain  # here, where the checkout is sure to be on the path
+
+    print(f"{'world':<15} {'true gain':>9} {'better':>7} {'kept':>7} {'given up':>8} {'epochs: median':>15} {'90%':>4}")
+    for name, world in WORLDS.items():
+        for percent in SIMULATED_PCT:
+            rng = np.random.default_rng(int(1000 + 10 * percent))
+            stages = [world.stage(rng, gain(percent)) for _ in range(2 * number)]
+            better = [outcome is StageOutcome.BETTER for _, outcome in stages]
+            kept = sum(first and second for first, second in zip(better[::2], better[1::2], strict=True))
+            futile = sum(outcome is StageOutcome.FUTILE for _, outcome in stages)
+            epochs = sorted(stage.epochs for stage, _ in stages)
+            print(
+                f"{name:<15} {percent:>8g}% {100 * sum(better) / len(better):>6.1f}% {100 * kept / number:>6.1f}%"
+                f" {100 * futile / len(stages):>7.1f}% {epochs[number]:>15} {epochs[int(1.8 * number)]:>4}",
+                flush=True,
+            )
+
+
+def together(number: int, plain: Kernel) -> list[tuple[str, float, dict[str, float]]]:
+    """So many evaluations at once, each in a process of its own as a search starts them; the first one never ends.
+
+    Returns their names, seconds and numbers.
+    """
+    code = "import sys, json; from pytest_lance_ar import evaluate; print(json.dumps(evaluate(sys.argv[1])))"
+
+    def one(path: Path) -> tuple[str, float, dict[str, float]]:
+        begun = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+        seconds = time.monotonic() - begun
+        print(f"{path.stem}: {seconds:.1f} s, {done.stdout.strip()}", flush=True)
+        return path.stem, seconds, json.loads(done.stdout)
+
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(number) as pool:
+        paths = [Path(directory, f"{'program' if i else 'endless'}{i}.py") for i in range(number)]
+        for i, path in enumerate(paths):
+            path.write_bytes(twin(plain, i).source + (b"" if i else ENDLESS))
+        return list(pool.map(one, paths))
+
+
+def wish(text: str) -> tuple[str, float, int]:
+    kind, *rest = text.split(":")
+    percent, count = (rest[0], rest[1]) if kind in WITH_PERCENT else ("0", *rest)
+    if kind not in (*WITH_PERCENT, "equal", "incorrect", "shipped", "first", "again"):
+        raise argparse.ArgumentTypeError(f"no kind of trial: {kind}")
+    return kind, float(percent), int(count)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kernel", type=Path, default=ROOT / "kernel" / "pq_l2.py")
-    parser.add_argument("--same", type=int, default=0, metavar="N")
-    parser.add_argument("--gain", type=share_and_count, action="append", default=[], metavar="PERCENT:N")
-    parser.add_argument("--slower", type=share_and_count, action="append", default=[], metavar="PERCENT:N")
+    parser.add_argument("trials", nargs="*", type=wish, metavar="KIND:N")
+    parser.add_argument("--kernel", type=Path, default=PLAIN, help="the plain kernel (default: the scalar baseline)")
+    parser.add_argument("--against-tree", type=Path, metavar="DIR")
+    parser.add_argument("--simulate", type=int, metavar="N", default=0)
+    parser.add_argument("--together", type=int, metavar="N", default=0)
     options = parser.parse_args()
-    kernel = Kernel.read(options.kernel, options.kernel.name)
-
-    trials = [("same", twin(kernel, i), kernel) for i in range(options.same)]
-    for share, count in options.gain:
-        trials += [(f"gain {100 * share:g}%", kernel, handicapped(kernel, share))] * count
-    for share, count in options.slower:
-        trials += [(f"slower {100 * share:g}%", handicapped(kernel, share), kernel)] * count
-
-    outcomes: dict[str, list[Outcome]] = {}
-    for name, candidate, incumbent in trials:
-        outcome = trial(candidate, incumbent)
-        outcomes.setdefault(name, []).append(outcome)
-        print(f"{name}: {outcome}", file=sys.stderr, flush=True)
-    print(
-        f"{'trials of':<12} {'number':>6} {'kept':>5} {'':>7} {'speed-up':>9} {'floor':>9} {'median s':>8} {'p90 s':>8}"
-    )
-    for name, results in outcomes.items():
-        print(summary(name, results))
-    if options.same > 1:
-        print(stored_number(outcomes["same"]))
+    plain, shipped = (Kernel.read(path, path.name) for path in (options.kernel, SHIPPED))
+    pythons = {"here": sys.executable}
+    if options.against_tree is not None:
+        pythons["there"] = str(options.against_tree.absolute() / ".venv" / "bin" / "python")
+        if not os.access(pythons["there"], os.X_OK):
+            parser.error(f"{pythons['there']} does not run; install that checkout in its own .venv")
+    if options.trials:
+        measure(trials_of(options.trials, plain, shipped), pythons)
+    if options.simulate:
+        simulate(options.simulate)
+    if options.together:
+        together(options.together, plain)
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     main()

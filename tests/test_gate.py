@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -21,6 +23,7 @@ from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.ledger import HEADER
 from pytest_lance_ar.store.state import State, StateDirectory
 from pytest_lance_ar.store.store import StoreError
+from pytest_lance_ar.trial.deadline import BEGUN_VARIABLE
 from pytest_lance_ar.trial.evidence import Examination, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options
@@ -595,3 +598,14 @@ def test_an_incumbent_that_was_never_committed_is_copied_from_the_state(reposito
     with closing(gate_of(repository)) as gate:
         (notice,) = gate.notices
     assert re.search(r"cp .*/kept/[0-9a-f]{64}\.py kernel/pq_l2\.py", notice)
+
+
+@pytest.mark.parametrize(("said", "older"), [("-100", True), ("100", False), ("nonsense", False), ("", False)])
+def test_a_run_counts_from_when_its_caller_says(
+    root: Path, monkeypatch: pytest.MonkeyPatch, said: str, older: bool
+) -> None:
+    monkeypatch.setenv(BEGUN_VARIABLE, str(time.time() + float(said)) if said.lstrip("-").isdigit() else said)
+    with closing(gate_of(root)) as gate:
+        assert (gate.seconds > 90) == older
+        assert (gate.trial.deadline.remaining() < 510) == older
+        assert BEGUN_VARIABLE not in os.environ

@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_lance_ar.trial.deadline import BEGUN_VARIABLE
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 GRACE_SECONDS: Final = 5.0
@@ -94,6 +96,7 @@ def _write(directory: Path, kernel: Kernel) -> Path:
 def _run(command: list[str], here: Path, seconds: float) -> tuple[int | None, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    environment[BEGUN_VARIABLE] = repr(time.time())
     with here.joinpath("output").open("w+b") as output:  # a file: no reader to wait for, whoever still holds it
         process = subprocess.Popen(
             command,

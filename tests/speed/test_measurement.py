@@ -1,63 +1,88 @@
-"""The speed half of a trial: guards are timed where there is a gain to keep, and nowhere else."""
+"""When a duel is prepared and for how long it has the timing core. Nothing is timed: preparation and duel are stood in
+for."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pytest_lance_ar.host import turns
+from pytest_lance_ar.host.turns import timing_turn
 from pytest_lance_ar.speed import measurement
-from pytest_lance_ar.speed.measurement import guarded
-from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.measurement import Measurement, duel_in_turn
 from pytest_lance_ar.trial.evidence import SpeedEvidence
-from pytest_lance_ar.trial.trial import Trial
-from pytest_lance_ar.trial.verdict import compare
-from tests.builders import INCUMBENT, guard, guards_of, speed_of, trial_of
-
-PREPARATION = cast("Preparation", SimpleNamespace(pairs=["first", "second"]))
-GAIN = speed_of(guards=None)
+from tests.builders import CANDIDATE, INCUMBENT, speed_of, trial_of
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """How often guards were timed, and with what."""
-    calls: list[dict[str, Any]] = []
+def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What happens, each with whether the timing core is free for another gate meanwhile."""
+    seen: list[str] = []
 
-    def time_guards(*given: Any, **options: Any) -> Any:
-        calls.append({"pairs": given[0], **options})
-        return guards_of(0.94, guard(1.06, 1.1, 1.2))
+    def note(what: str) -> None:
+        other = timing_turn()
+        seen.append(f"{what}, {'free' if other.attempt() else 'taken'}")
+        other.release()
 
-    monkeypatch.setattr(measurement, "time_guards", time_guards)
-    return calls
+    class FakePreparation:
+        pairs = ()
+
+        def __init__(self, *_: object, **__: object) -> None:
+            note("prepared")
+
+        def wait(self) -> None:
+            note("waited for")
+
+        def close(self) -> None:
+            note("closed")
+
+    def duel(*_: object, when_timed: Callable[[], None], **__: Any) -> SpeedEvidence:
+        note("timed")
+        when_timed()
+        note("checked")
+        return speed_of(1.02)
+
+    monkeypatch.setattr(turns, "place", lambda: tmp_path / "lock")
+    monkeypatch.setattr(measurement, "Preparation", FakePreparation)
+    monkeypatch.setattr(measurement, "duel", duel)
+    return seen
 
 
-def quiet(_text: str, _passing: bool = False, /) -> None:
+def silent(_text: str, _passing: bool = False, /) -> None:
     pass
 
 
-def test_a_gain_is_timed_on_guards_too(asked: list[dict[str, Any]]) -> None:
-    trial = trial_of(rtol=1e-6)
-    speed = guarded(trial, GAIN, PREPARATION, quiet)
-    (with_what,) = asked
-    assert with_what["pairs"] == PREPARATION.pairs
-    assert (with_what["rtol"], with_what["core"]) == (1e-6, trial.core)
-    assert replace(speed, guards=None) == GAIN
-    assert not compare(trial, speed).kept
+def test_a_duel_is_prepared_beside_the_suite_where_nobody_times(events: list[str]) -> None:
+    mine = Measurement(trial_of())
+    assert mine.prepare()
+    assert events == ["prepared, taken"]
+    mine.run(silent)
+    mine.close()
+    assert events[1:] == ["waited for, taken", "timed, taken", "checked, free", "closed, free"]
 
 
-@pytest.mark.parametrize(
-    ("trial", "speed"),
-    [
-        (trial_of(), speed_of(1.02)),
-        (trial_of(), replace(GAIN, confirmed=False)),
-        (trial_of(), speed_of(0.98, 0.9, 1.1)),
-        (trial_of(candidate=INCUMBENT), GAIN),
-        (trial_of(incumbent=None), GAIN),
-    ],
-    ids=["slower", "not confirmed", "noisy", "the same file", "first"],
-)
-def test_what_is_no_gain_costs_nothing_more(trial: Trial, speed: SpeedEvidence, asked: list[dict[str, Any]]) -> None:
-    assert guarded(trial, speed, PREPARATION, quiet) is speed
-    assert not asked
+def test_a_duel_is_prepared_in_its_turn_where_another_gate_times(events: list[str]) -> None:
+    other, mine = timing_turn(), Measurement(trial_of())
+    assert other.attempt()
+    assert not mine.prepare()
+    assert events == []
+    other.release()
+    mine.run(silent)
+    assert events == ["prepared, taken", "waited for, taken", "timed, taken", "checked, free"]
+    mine.close()
+
+
+def test_what_is_given_up_leaves_the_core_to_others(events: list[str]) -> None:
+    mine = Measurement(trial_of())
+    assert mine.prepare()
+    mine.close()
+    assert timing_turn().attempt()
+
+
+def test_a_duel_outside_a_trial_is_prepared_in_its_turn_too(events: list[str]) -> None:
+    trial = trial_of()
+    duel_in_turn(trial.target, CANDIDATE, INCUMBENT, core=None, deadline=trial.deadline, progress=silent)
+    assert events == ["prepared, taken", "waited for, taken", "timed, taken", "checked, free", "closed, free"]
