@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.bench.workloads import Workload, instances
+from pytest_lance_ar.bench.workloads import Timeable, instances
 from pytest_lance_ar.correctness.examiner import hint
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
@@ -98,7 +98,7 @@ class Spread:
 class Timed:
     """One workload, timed. logs: log nanoseconds a query of every round (rounds,), by contestant."""
 
-    workload: Workload
+    workload: Timeable
     logs: Mapping[str, Floats]
     packing: Packing | None = None
 
@@ -121,7 +121,7 @@ class ContestantFailed(Exception):
 
 
 def measure(
-    workloads: Sequence[Workload],
+    workloads: Sequence[Timeable],
     contestants: Sequence[Contestant],
     plan: Plan,
     *,
@@ -201,7 +201,7 @@ class _Bout:
     instances: Sequence[Instance]
 
 
-def _checked(bout: _Bout, workloads: Sequence[Workload], asked: Sequence[range], rtol: float) -> list[float]:
+def _checked(bout: _Bout, workloads: Sequence[Timeable], asked: Sequence[range], rtol: float) -> list[float]:
     """Compare a few answers on every workload with the reference. Returns nanoseconds a call, the quickest of each."""
     fastest = []
     for i, calls in enumerate(asked):
@@ -235,7 +235,7 @@ def _calls_per_block(ns: float) -> int:
 
 
 def _check_answers(
-    bouts: Sequence[_Bout], workloads: Sequence[Workload], answers: Sequence[tuple[_Bout, Answer]], rtol: float
+    bouts: Sequence[_Bout], workloads: Sequence[Timeable], answers: Sequence[tuple[_Bout, Answer]], rtol: float
 ) -> None:
     by_workload: list[list[tuple[_Bout, Answer]]] = [[] for _ in workloads]
     for bout, answer in answers:
@@ -250,7 +250,7 @@ def _check_answers(
         list(pool.map(check, range(len(workloads))))
 
 
-def _refuse(name: str, workload: Workload, query: int, mismatch: Mismatch | None) -> None:
+def _refuse(name: str, workload: Timeable, query: int, mismatch: Mismatch | None) -> None:
     if mismatch:
         where = f"{workload.name}, query {query}"
         raise ContestantFailed(name, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch)))

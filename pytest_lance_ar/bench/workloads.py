@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
+from pytest_lance_ar.bench import partitions
 from pytest_lance_ar.bench.embeddings import DIM, word_embeddings
-from pytest_lance_ar.targets.pq_l2 import cases, inputs, quantizer
+from pytest_lance_ar.targets.pq_l2 import cases, guards, inputs, quantizer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_DISTRIBUTIONS, SPEED_K, SPEED_VECTORS
+from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_DISTRIBUTIONS, SPEED_K, SPEED_VECTORS, TARGET
 from pytest_lance_ar.targets.protocol import Instance
 
 REAL: Final = "embeddings"
@@ -22,6 +23,26 @@ OTHER_SHAPES: Final = (PqShape(96, 12), PqShape(1536, 192), PqShape(100, 20, 200
 SIZES: Final = (20_000, 200_000, 1_000_000)
 _CHUNK: Final = 25_000
 """Vectors in memory at a time, and a thread."""
+
+
+class Timeable(Protocol):
+    """What the benchmark can time. data: what its table calls the data; count: stored vectors."""
+
+    @property
+    def shape(self) -> PqShape: ...
+
+    @property
+    def data(self) -> str: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    def instance(self, queries: int, seed: int) -> Instance:
+        """One pack with so many calls."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,21 +87,17 @@ def drawn(data: str, count: int, dim: int, *, seed: int, role: str) -> Float32:
 
     student_tV: Student's t with V degrees of freedom, whose variance is infinite for V = 2; lognormal: exp(N(0,1)).
     """
-    if data in inputs.DISTRIBUTIONS:
-        return inputs.vectors(data, count, dim, seed=seed, role=role)
+    if data in inputs.DISTRIBUTIONS or data.startswith("student_t"):
+        return guards.vectors(data, count, dim, seed=seed, role=role)
     stream, size = Stream(seed, data, dim, role), count * dim
     if data == "lognormal":
         values = np.exp(stream.normal(size))
-    elif data in HEAVY_TAILED:
-        freedom = int(data.removeprefix("student_t"))
-        squares = np.square(stream.normal(freedom * size)).reshape(freedom, size).mean(axis=0)
-        values = stream.normal(size) / np.sqrt(squares)
     else:
         raise ValueError(f"unknown data {data!r}")
     return np.ascontiguousarray(values.reshape(count, dim), dtype=np.float32)
 
 
-def instances(workloads: Sequence[Workload], queries: int, seed: int) -> list[Instance]:
+def instances(workloads: Sequence[Timeable], queries: int, seed: int) -> list[Instance]:
     """Build all, on two cores."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(lambda workload: workload.instance(queries, seed), workloads))
@@ -88,11 +105,13 @@ def instances(workloads: Sequence[Workload], queries: int, seed: int) -> list[In
 
 @dataclass(frozen=True)
 class Section:
-    """Workloads that belong into one table."""
+    """Workloads that belong into one table. driver, faiss_driver: how contestants are asked, where not as in a duel."""
 
     title: str
-    workloads: tuple[Workload, ...]
+    workloads: tuple[Timeable, ...]
     by_size: bool = False
+    driver: str = TARGET.driver
+    faiss_driver: str = "pytest_lance_ar.bench.faiss_driver"
 
 
 def sections(quick: bool = False) -> dict[str, Section]:
@@ -115,5 +134,11 @@ def sections(quick: bool = False) -> dict[str, Section]:
                 *(Workload(SHAPES[0], data) for data in ("gaussian", "large_dynamic_range", "mostly_zero")),
                 *(Workload(shape, REAL) for shape in real),
             ),
+        ),
+        "lance": Section(
+            f"As an IVF_PQ index asks: a query visits {partitions.PROBES} of {partitions.PARTITIONS} partitions",
+            tuple(partitions.Partitioned(shape) for shape in (SHAPES[0], SHAPES[2])),
+            driver=partitions.DRIVER,
+            faiss_driver=partitions.FAISS_DRIVER,
         ),
     }

@@ -7,23 +7,25 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault
+from pytest_lance_ar.speed.guards import time_guards
 from pytest_lance_ar.speed.measurement import duel_in_turn
+from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.store import KEPT, Row, Store, StoreError
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import FaultKind, Interval, SpeedEvidence
+from pytest_lance_ar.trial.evidence import FaultKind, GuardEvidence, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import DEFAULT_BUDGET, MAX_RTOL
 from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of
-from pytest_lance_ar.trial.verdict import ExitCode
+from pytest_lance_ar.trial.verdict import GUARD, ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 REAL_SHARE: Final = 0.8
 """Of a claimed gain, as a logarithm, how much a replay must not exclude. The rest is what the luck of a process pair
 and another day on the same machine may take; a sum of false keeps, which is to be found, loses nearly all of it."""
+
+DRAWS: Final = 5
+"""How often guard workloads are drawn for a replay: of fourteen each, 70 workloads."""
 
 Duel = Callable[[Kernel, Kernel, float], SpeedEvidence]
 
@@ -50,11 +55,15 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "audit",
         help="verify results.tsv, and with --replay the total gain that it claims",
-        description="Exit status: 0 all rows verify, and the gain is real; 1 not so; 4 usage; 11 too noisy to say "
-        "(--replay).",
+        description="Exit status: 0 all rows verify, the gain is real, and no guard workload is shown to have become "
+        f"more than {GUARD} x as slow; 1 not so; 4 usage; 11 too noisy to say (--replay).",
     )
     parser.add_argument("--state", type=Path, metavar="DIR")
-    parser.add_argument("--replay", action="store_true", help="time the first baseline against the incumbent once more")
+    parser.add_argument(
+        "--replay",
+        action="store_true",
+        help="time the first baseline against the incumbent once more, on the combos and on 70 guard workloads",
+    )
     parser.add_argument("--budget", type=float, default=DEFAULT_BUDGET, metavar="SECONDS")
     parser.set_defaults(run=run)
 
@@ -130,7 +139,29 @@ def replay(store: Store, kept: Sequence[Row], measure: Duel) -> int:
     print(f"claimed:  {claimed}, the product of {len(kept) - 1} kept kernels since line {kept[0][0]}")
     print(f"measured: {measured}, {incumbent.name} against {baseline.name}")
     print(sentence)
-    return code
+    if speed.guards is None:
+        return code
+    text, shown = guard_table(speed.guards)
+    print(text)
+    return ExitCode.DISCARD if shown else code
+
+
+def guard_table(guards: GuardEvidence) -> tuple[str, int]:
+    """The incumbent's time over the baseline's on every guard workload, the losses first; and how many are shown."""
+    lines = ["", "incumbent / baseline         baseline us  incumbent us  guard workload"]
+    for guard in sorted(guards.workloads, key=lambda guard: -guard.ratio):
+        interval = f"[{guard.interval.low:.3f}, {guard.interval.high:.3f}]"
+        times = f"{guard.incumbent_ns / 1000:12,.1f}  {guard.candidate_ns / 1000:12,.1f}"
+        lines.append(f"{guard.ratio:6.3f} {interval:<21}{times}  ({guard.name})")
+    shown = [guard for guard in guards.workloads if guard.interval.low > GUARD]
+    lines += [
+        "",
+        f"guards: geomean {guards.ratio:.3f} [{guards.interval.low:.3f}, {guards.interval.high:.3f}] over "
+        f"{len(guards.workloads)} workloads; {sum(guard.ratio > 1 for guard in guards.workloads)} look slower than the "
+        f"baseline, {len(shown)} are shown to be slower than {GUARD} x its time",
+        *(f"  python -m pytest_lance_ar bench --workload '{guard.spec}'" for guard in shown[:5]),
+    ]
+    return "\n".join(lines), len(shown)
 
 
 def claim(kept: Sequence[Row]) -> Gain | None:
@@ -176,14 +207,30 @@ def _rtol(row: dict[str, str]) -> float:
 
 
 def _duel(deadline: Deadline, candidate: Kernel, incumbent: Kernel, rtol: float) -> SpeedEvidence:
+    core, target = platform.timing_core(), target_of(incumbent.source)
+
+    def guarded(speed: SpeedEvidence, preparation: Preparation) -> SpeedEvidence:
+        guards = time_guards(
+            preparation.pairs,
+            target,
+            transport_ns=speed.transport_ns,
+            core=core,
+            deadline=deadline,
+            rtol=rtol,
+            guards=[guard for _ in range(DRAWS) for guard in target.guards(fresh_seed())],
+            progress=_print,
+        )
+        return replace(speed, guards=guards)
+
     return duel_in_turn(
-        target_of(incumbent.source),
+        target,
         candidate,
         incumbent,
-        core=platform.timing_core(),
+        core=core,
         deadline=deadline,
         rtol=rtol,
         min_gain_pct=0.0,  # the claim may be of any size
+        guard=guarded,
         progress=_print,
     )
 

@@ -6,32 +6,40 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_lance_ar.bench import own_data
 from pytest_lance_ar.bench.embeddings import word_embeddings
+from pytest_lance_ar.bench.guards import as_text as workloads_as_text
+from pytest_lance_ar.bench.guards import measure as time_workloads
 from pytest_lance_ar.bench.measure import BASELINE, FAISS, KERNEL, Contestant, ContestantFailed, Plan, Timed, measure
 from pytest_lance_ar.bench.table import as_text, document
-from pytest_lance_ar.bench.workloads import sections
+from pytest_lance_ar.bench.workloads import Section, sections
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
-from pytest_lance_ar.host.parent import HostError
+from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.speed.duel import Progress
+from pytest_lance_ar.speed.sides import IncumbentFailed
+from pytest_lance_ar.store.store import Store, StoreError
 from pytest_lance_ar.targets import pq_l2
-from pytest_lance_ar.targets.pq_l2.target import SPEED_K
+from pytest_lance_ar.targets.pq_l2.target import SPEED_K, TARGET
+from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import FaultKind
+from pytest_lance_ar.trial.evidence import Failure, FaultKind, GuardEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import DEFAULT_KERNEL, MAX_RTOL
+from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands
 
 BASELINE_FILE: Final = Path(pq_l2.__file__).with_name("baseline.py")
-FAISS_DRIVER: Final = "pytest_lance_ar.bench.faiss_driver"
+INCUMBENT: Final = "incumbent"
 SECTION_SECONDS: Final = 1200.0
 """What a section may take; a call that hangs is ended long before."""
 SECTIONS: Final = {
@@ -39,6 +47,7 @@ SECTIONS: Final = {
     "sizes": "20,000 to 1,000,000 vectors, and what packing them takes",
     "shapes": "shapes that the gate does not time",
     "data": "other data: heavy-tailed and, with the extra [embeddings], real",
+    "lance": "as an IVF_PQ index asks: a query visits many small partitions, a table for each",
 }
 BUSY: Final = 1.0
 """Load average from which on others are likely to run on the core that is timed on."""
@@ -54,15 +63,39 @@ def add_to(commands: Commands) -> None:
         help="time a kernel beside the Lance-shaped scalar baseline and, where it is installed, faiss",
         description=(
             "Times kernel, baseline and faiss IndexPQ (the extra [faiss]) in turns on one core, compares the kernel's "
-            "answers with the reference, and prints a table a section. It gives no verdict: only the gate does."
+            "answers with the reference, and prints a table a section. With --workload it times guard workloads as the "
+            "gate does, the kernel and the other one alone. It gives no verdict: only the gate does."
         ),
     )
     for name, what in SECTIONS.items():
-        parser.add_argument(f"--{name}", action="append_const", dest="sections", const=name, help=what)
+        if name != "data":
+            parser.add_argument(f"--{name}", action="append_const", dest="sections", const=name, help=what)
+    parser.add_argument(
+        "--data",
+        action="append",
+        nargs="?",
+        const="",
+        metavar="FILE.npz",
+        help=f"{SECTIONS['data']}; with a file, your own: codebook float32 (M, K, dsub), codes uint8 (N, M), queries "
+        "float32 (Q, M x dsub), as numpy.savez writes them",
+    )
     parser.add_argument("--all", action="store_true", help="all of them")
+    parser.add_argument(
+        "--workload",
+        action="append",
+        metavar="SPEC",
+        help="a guard workload, as a report names it, e.g. 'shape=128,16,256 distribution=clustered seed=7 n=700 k=100 "
+        "queries=foreign'; may be given more than once",
+    )
+    parser.add_argument("--k", type=int, default=SPEED_K, metavar="K", help=f"of --data FILE.npz (default {SPEED_K})")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and no set of 1,000,000 vectors")
     parser.add_argument("--kernel", type=Path, default=Path(DEFAULT_KERNEL), metavar="PATH")
-    parser.add_argument("--against", type=Path, metavar="PATH", help="another kernel in the baseline's place")
+    parser.add_argument(
+        "--against",
+        metavar="PATH",
+        help="another kernel in the baseline's place: a file, a git ref, or `incumbent`, the one that is stored",
+    )
+    parser.add_argument("--state", metavar="DIR", help="where the incumbent is stored")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the data (default 0)")
     parser.add_argument("--rtol", type=float, default=0.0, metavar="R", help="as --lance-ar-rtol")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
@@ -71,31 +104,44 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure the sections asked for and print each as soon as it is done."""
-    against = options.against or BASELINE_FILE
     try:
         if not 0 <= options.rtol <= MAX_RTOL:
             raise ValueError(f"--rtol must be from 0 to {MAX_RTOL:g}")
-        contestants = [
-            Contestant(KERNEL, Kernel.read(options.kernel, str(options.kernel))),
-            Contestant(BASELINE, Kernel.read(against, against.name)),
-        ]
-    except (OSError, ValueError) as error:
+        kernel = Kernel.read(options.kernel, str(options.kernel))
+        rival = _rival(options)
+        guards = [TARGET.parse_guard(spec) for spec in options.workload or ()]
+        wanted = _sections(options, only_guards=bool(guards))
+    except (OSError, ValueError, StoreError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return ExitCode.USAGE
-    faiss = _faiss_version()
+    faiss = _faiss_version() if wanted else None
+    contestants = [Contestant(KERNEL, kernel), Contestant(BASELINE, rival)]
     if faiss:
-        contestants.append(Contestant(FAISS, Kernel("faiss", b""), FAISS_DRIVER))
-    known = sections(options.quick)
-    wanted = [name for name in known if options.all or name in (options.sections or ["combos"])]
+        contestants.append(Contestant(FAISS, Kernel("faiss", b"")))
     core = platform.timing_core()
     print(_header(contestants, core, faiss, wanted))
     timed: dict[str, list[Timed]] = {}
+    times: GuardEvidence | None = None
     try:
-        for name in wanted:
-            section = known[name]
+        if guards:
+            times = time_workloads(
+                TARGET,
+                kernel,
+                rival,
+                guards,
+                core=core,
+                deadline=Deadline.after(SECTION_SECONDS),
+                rtol=options.rtol,
+                progress=_progress("workloads"),
+            )
+            print(workloads_as_text(times, BASELINE if options.against is None else rival.name), flush=True)
+        for name, section in wanted.items():
             timed[name] = measure(
                 section.workloads,
-                contestants,
+                [
+                    replace(one, driver=section.faiss_driver if one.name == FAISS else section.driver)
+                    for one in contestants
+                ],
                 QUICK if options.quick else LARGE if section.by_size else FULL,
                 seed=options.seed,
                 core=core,
@@ -106,23 +152,64 @@ def run(options: argparse.Namespace) -> int:
             )
             print(as_text(section.title, timed[name], by_size=section.by_size), flush=True)
     except ContestantFailed as failed:
-        failure = failed.failure
-        print("\n".join(filter(None, [f"bench: {failed}", failure.hint, failure.detail])), file=sys.stderr)
-        if failed.name != KERNEL:
-            return ExitCode.USAGE
-        return ExitCode.TIMEOUT if failure.kind is FaultKind.TIMEOUT else ExitCode.INCORRECT
+        return _failed(str(failed), failed.failure, failed.name == KERNEL)
+    except IncumbentFailed as failed:
+        return _failed(f"{rival.name} failed: {failed.failure}", failed.failure, False)
+    except KernelFault as fault:
+        return _failed(f"the kernel failed: {fault.failure}", fault.failure, True)
     except HostError as error:
         print(f"bench: {error}", file=sys.stderr)
         return ExitCode.INTERNAL
     if options.json:
         host = {"host": platform.cpu_name(), "core": core, "faiss": faiss, "seed": options.seed, "quick": options.quick}
         kernels = {c.name: {"name": c.source.name, "sha256": c.source.sha256} for c in contestants if c.name != FAISS}
+        more = {"workloads": [asdict(one) for one in times.workloads]} if times else {}
         try:
-            write_atomically(options.json, json.dumps(document({**host, **kernels}, timed), indent=1) + "\n")
+            text = json.dumps(document({**host, **kernels, **more}, timed), indent=1)
+            write_atomically(options.json, text + "\n")
         except OSError as error:
             print(f"bench: {error}", file=sys.stderr)
             return ExitCode.USAGE
     return 0
+
+
+def _failed(sentence: str, failure: Failure, is_kernel: bool) -> int:
+    print("\n".join(filter(None, [f"bench: {sentence}", failure.hint, failure.detail])), file=sys.stderr)
+    if not is_kernel:
+        return ExitCode.USAGE
+    return ExitCode.TIMEOUT if failure.kind is FaultKind.TIMEOUT else ExitCode.INCORRECT
+
+
+def _rival(options: argparse.Namespace) -> Kernel:
+    """What stands in the baseline's place. Raises OSError, StoreError, and ValueError where there is no incumbent."""
+    against = options.against
+    if against is None:
+        return Kernel.read(BASELINE_FILE, BASELINE_FILE.name)
+    if Path(against).is_file():
+        return Kernel.read(Path(against), against)
+    if against == INCUMBENT:
+        here = Path.cwd()
+        state = (here / options.state).resolve() if options.state else home_of(here) / DEFAULT_STATE
+        incumbent = Store(state, ledger_of(here, state)).incumbent
+        if incumbent is None:
+            raise ValueError(f"{state} has no incumbent; name its directory with --state DIR, or a file with --against")
+        return Kernel(f"incumbent {incumbent.kernel.sha256[:12]}", incumbent.kernel.source)
+    source = git.source_at(options.kernel.resolve(), against)
+    if source is None:
+        return Kernel.read(Path(against), against)  # which says that there is no such file
+    return Kernel(f"{against}:{options.kernel}", source)
+
+
+def _sections(options: argparse.Namespace, *, only_guards: bool) -> dict[str, Section]:
+    """What to time, by name. Raises OSError and ValueError for what is no file of one's own."""
+    asked = [*(options.sections or ()), *("data" for name in options.data or () if not name)]
+    files = [Path(name) for name in options.data or () if name]
+    if not (asked or files or only_guards):
+        asked = ["combos"]
+    found = {name: one for name, one in sections(options.quick).items() if options.all or name in asked}
+    if files:
+        found["own"] = Section("Your own data", tuple(own_data.read(path, options.k) for path in files))
+    return found
 
 
 def _faiss_version() -> str | None:
@@ -135,14 +222,15 @@ def _faiss_version() -> str | None:
         return "of unknown version"
 
 
-def _header(contestants: Sequence[Contestant], core: int | None, faiss: str | None, wanted: Sequence[str]) -> str:
+def _header(contestants: Sequence[Contestant], core: int | None, faiss: str | None, wanted: Collection[str]) -> str:
     names = ", ".join(f"{c.name} {c.source.name} ({c.source.sha256[:12]})" for c in contestants if c.name != FAISS)
-    lines = [
-        f"{platform.cpu_name()}, {'not pinned' if core is None else f'core {core}'}; k {SPEED_K}; {names}",
-        f"faiss {faiss} IndexPQ, one thread, the same codebook and codes"
-        if faiss
-        else "faiss is not installed and left out: pip install 'pytest-lance-ar[faiss]'",
-    ]
+    lines = [f"{platform.cpu_name()}, {'not pinned' if core is None else f'core {core}'}; k {SPEED_K}; {names}"]
+    if wanted:
+        lines.append(
+            f"faiss {faiss} IndexPQ, one thread, the same codebook and codes"
+            if faiss
+            else "faiss is not installed and left out: pip install 'pytest-lance-ar[faiss]'"
+        )
     if "data" in wanted and word_embeddings() is None:
         lines.append("real embeddings are not installed and left out: pip install 'pytest-lance-ar[embeddings]'")
     load = os.getloadavg()[0]

@@ -13,16 +13,17 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.correctness.examiner import hint
-from pytest_lance_ar.host.parent import KernelFault, Pack
+from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed import intervals
 from pytest_lance_ar.speed.duel import Progress, no_garbage_collection
@@ -31,8 +32,11 @@ from pytest_lance_ar.speed.sides import KEPT_SHARE, IncumbentFailed, Queries, Si
 from pytest_lance_ar.targets.protocol import Guard, Instance, Target
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, GuardEvidence, GuardFigures
+from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.verdict import GUARD
 
+AT_ONCE: Final = 16
+"""Workloads that a process holds at the same time."""
 WARMUP_CALLS: Final = 2
 MAX_CALLS_PER_BLOCK: Final = 5
 BLOCK_NS: Final = 400_000
@@ -74,13 +78,17 @@ class Bout:
     """(block pairs, 2) an epoch: mean log nanoseconds of candidate and incumbent."""
     answers: list[_Answer] = field(default_factory=list)
 
+    def forget(self) -> None:
+        """What is not needed for the figures."""
+        self.instance, self.answers = replace(self.instance, arrays={}, packs=[]), []
+
     @property
     def estimate(self) -> intervals.Estimate:
         return intervals.estimate([epoch[:, 0] - epoch[:, 1] for epoch in self.logs])
 
     @property
     def candidate_ns(self) -> float:
-        return float(np.exp(np.mean([np.median(epoch[:, 0]) for epoch in self.logs])))
+        return float(np.exp(np.mean([np.median(epoch[:, 0]) for epoch in self.logs]))) / self.guard.batch
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def time_guards(
     progress: Progress = lambda _text, _passing=False: None,
 ) -> GuardEvidence | None:
     """Time pairs of loaded sides, (candidate, incumbent) each, on workloads drawn from the target's family, or on
-    those given. None where there are none.
+    those given, a few at a time. None where there are none.
 
     Raises KernelFault when the candidate fails, IncumbentFailed when the incumbent does.
     """
@@ -115,20 +123,42 @@ def time_guards(
     chosen = target.guards(seed) if guards is None else guards
     if not chosen:
         return None
-    rng = random.Random(secrets.randbits(64))
-    progress(f"guards: building {len(chosen)} workloads", True)
-    bouts = build(chosen, plan)
-    with pinned(core), no_garbage_collection():
-        for number, pair in enumerate(rng.sample(list(pairs), len(pairs)), start=1):
-            progress(f"guards: {len(bouts)} workloads, processes {number} of {len(pairs)}", True)
-            epoch(pair, bouts, plan.rounds, plan, transport_ns, deadline, rng)
-        slowest = suspects(bouts, plan.focus)
-        for pair in rng.sample(list(pairs), len(pairs)) if slowest else ():
-            progress(f"guards: once more the {len(slowest)} that look slowest", True)
-            epoch(pair, slowest, plan.focus_rounds, plan, transport_ns, deadline, rng)
-    progress("guards: checking the timed answers", True)
-    checked = _check_answers(bouts, rtol, rng)
-    return evidence_of(bouts, seed=seed, timed_queries=checked, seconds=time.perf_counter() - begun)
+    rng, checked = random.Random(secrets.randbits(64)), 0
+    done: list[Bout] = []
+    for start in range(0, len(chosen), AT_ONCE):
+        some = chosen[start : start + AT_ONCE]
+        progress(f"guards: building workloads {start + 1} to {start + len(some)} of {len(chosen)}", True)
+        bouts = build(some, plan)
+        with pinned(core), no_garbage_collection():
+            for number, pair in enumerate(rng.sample(list(pairs), len(pairs)), start=1):
+                progress(f"guards: {len(bouts)} workloads, processes {number} of {len(pairs)}", True)
+                epoch(pair, bouts, plan.rounds, plan, transport_ns, deadline, rng)
+            slowest = suspects(bouts, plan.focus)
+            for pair in rng.sample(list(pairs), len(pairs)) if slowest else ():
+                progress(f"guards: once more the {len(slowest)} that look slowest", True)
+                epoch(pair, slowest, plan.focus_rounds, plan, transport_ns, deadline, rng)
+        progress("guards: checking the timed answers", True)
+        checked += _check_answers(bouts, rtol, rng)
+        for bout in bouts:
+            bout.forget()
+        done += bouts
+    return evidence_of(done, seed=seed, timed_queries=checked, seconds=time.perf_counter() - begun)
+
+
+@contextmanager
+def processes(
+    target: Target, candidate: Kernel, incumbent: Kernel, *, core: int | None, deadline: Deadline
+) -> Iterator[list[tuple[Side, Side]]]:
+    """Two pairs of loaded sides, for who has no duel's. Raises KernelFault, IncumbentFailed, HostError."""
+    with ExitStack() as stack:
+
+        def side(kernel: Kernel, is_candidate: bool) -> Side:
+            host = stack.enter_context(KernelHost(target.driver, core=core, deadline=deadline))
+            one = Side(kernel, host, is_candidate=is_candidate)
+            one.load()
+            return one
+
+        yield [(side(candidate, True), side(incumbent, False)) for _ in range(2)]
 
 
 def build(guards: Sequence[Guard], plan: Plan) -> list[Bout]:

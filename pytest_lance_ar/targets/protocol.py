@@ -119,6 +119,11 @@ class Guard(Protocol):
         """One line from which `Target.parse_guard` rebuilds this very workload."""
         ...
 
+    @property
+    def batch(self) -> int:
+        """Queries that one call answers."""
+        ...
+
     def instance(self, calls: int) -> Instance:
         """One object and its code sets, each of which can be asked so many times."""
         ...

@@ -114,7 +114,7 @@ class ComboFigures:
 
 @dataclass(frozen=True)
 class GuardFigures:
-    """One guard workload: ns per call of both sides, and candidate / incumbent with its interval.
+    """One guard workload: ns per query of both sides, and candidate / incumbent with its interval.
 
     name: the workload in words; spec: what it is built from again. The intervals of all guards hold together.
     """

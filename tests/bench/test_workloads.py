@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from pytest_lance_ar.bench import workloads
 from pytest_lance_ar.bench.workloads import HEAVY_TAILED, REAL, Workload, drawn, instances, sections
 from pytest_lance_ar.targets.pq_l2 import reference, target
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import SPEED_VECTORS, TARGET
+from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_VECTORS, TARGET
 
 
 def test_the_combos_are_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +18,10 @@ def test_the_combos_are_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
         (combo.shape, combo.distribution, SPEED_VECTORS) for combo in TARGET.combos
     ]
     monkeypatch.setattr(target, "SPEED_VECTORS", 4096)
-    ours, gates = replace(combos[0], count=4096).instance(4, seed=5), TARGET.workload(TARGET.combos[0], 4, seed=5)
+    ours, gates = (
+        Workload(SHAPES[0], "clustered", 4096).instance(4, seed=5),
+        TARGET.workload(TARGET.combos[0], 4, seed=5),
+    )
     assert ours.params == gates.params
     np.testing.assert_array_equal(ours.arrays["codebook"], gates.arrays["codebook"])
     (our_pack,), (gates_pack,) = ours.packs, gates.packs
@@ -74,7 +75,7 @@ def test_real_embeddings_are_timed_where_they_are_installed(monkeypatch: pytest.
     monkeypatch.setattr(workloads, "word_embeddings", lambda: words)
     real = [one for one in sections()["data"].workloads if one.data == REAL]
     assert {one.shape.dim for one in real} == {256}
-    (instance,) = instances([replace(real[0], count=600)], 50, seed=2)
+    (instance,) = instances([Workload(real[0].shape, REAL, 600)], 50, seed=2)
     (pack,) = instance.packs
     assert pack.arrays["codes"].shape == (600, real[0].shape.num_sub_vectors)
     # A query is no stored vector: all 650 rows are different ones.

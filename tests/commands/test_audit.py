@@ -22,12 +22,13 @@ from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.ledger import Head
 from pytest_lance_ar.store.state import State, StateDirectory
 from pytest_lance_ar.store.store import KEPT
+from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Incumbent
 from pytest_lance_ar.trial.verdict import ExitCode
 from tests import kernels
-from tests.builders import WRONG, speed_of
+from tests.builders import WRONG, guard, guards_of, speed_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -227,7 +228,7 @@ def replayed(
 def test_a_replay_times_the_baseline_against_the_incumbent(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    status, ((candidate, incumbent, rtol),) = replayed(project, monkeypatch, speed_of(1 / 1.31))
+    status, ((candidate, incumbent, rtol),) = replayed(project, monkeypatch, speed_of(1 / 1.31, guards=None))
     assert status == 0
     assert (candidate.source, incumbent.source) == (kernel("third").source, kernel("first").source)
     assert rtol == 0
@@ -235,6 +236,39 @@ def test_a_replay_times_the_baseline_against_the_incumbent(
     assert "claimed:  1.3200 [1.3015, 1.3388], the product of 2 kept kernels since line 2\n" in output
     assert "measured: 1.3100 [1.3035, 1.3166], keep " in output
     assert output.endswith("real: the replay confirms a gain, and does not exclude the one that is claimed\n")
+
+
+def test_a_replay_shows_the_guards_the_losses_first(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    looks_slow = guard(1.04, 1.09, 1.2, "(64,8,16), uniform, N 500, k 1")
+    guards = guards_of(0.6, looks_slow, guard(0.9, 1.01, 1.1, "(1536,192,256), sparse, N 900, k 1000"))
+    assert replayed(project, monkeypatch, speed_of(1 / 1.31, guards=guards))[0] == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("incumbent / baseline "))
+    table = lines[start + 1 : start + 15]
+    assert table[0] == " 1.090 [1.040, 1.200]                1.0           1.1  ((64,8,16), uniform, N 500, k 1)"
+    assert table[1].endswith("((1536,192,256), sparse, N 900, k 1000)")
+    assert all(line.startswith(" 0.600 [") for line in table[2:])
+    assert lines[-1] == (
+        "guards: geomean 0.600 [0.599, 0.601] over 14 workloads; 2 look slower than the baseline, 0 are shown to be "
+        "slower than 1.05 x its time"
+    )
+
+
+def test_a_replay_that_shows_a_loss_elsewhere_fails(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    lost = guard(1.051, 1.09, 1.2)
+    assert replayed(project, monkeypatch, speed_of(1 / 1.31, guards=guards_of(0.6, lost)))[0] == 1
+    output = capsys.readouterr().out
+    assert "real: the replay confirms a gain" in output
+    assert "1 are shown to be slower than 1.05 x its time\n" in output
+    assert output.endswith(f"  python -m pytest_lance_ar bench --workload '{lost.spec}'\n")
+
+
+def test_a_replay_looks_at_sixty_workloads_and_more() -> None:
+    assert audit.DRAWS * len(TARGET.guards(1)) >= 60
 
 
 def test_a_gain_that_is_not_there_is_not_real(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pytest_lance_ar.__main__ import main
+from pytest_lance_ar.bench import guards as workloads
 from pytest_lance_ar.bench.measure import CHECKED_CALLS, Plan
 from pytest_lance_ar.bench.workloads import Section, Workload
 from pytest_lance_ar.commands import bench
-from pytest_lance_ar.speed.sides import WARMUP_CALLS
+from pytest_lance_ar.host.parent import KernelFault
+from pytest_lance_ar.speed import guards as timing
+from pytest_lance_ar.speed.sides import WARMUP_CALLS, IncumbentFailed
+from pytest_lance_ar.store.state import State, StateDirectory
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.trial.evidence import FaultKind, GuardEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure
+from pytest_lance_ar.trial.trial import Incumbent
 from tests import kernels
+from tests.builders import WRONG, guards_of
 
 TINY = (Workload(PqShape(8, 2, 16), "uniform", 60), Workload(PqShape(6, 3, 8), "lognormal", 9))
 
@@ -67,6 +78,10 @@ def test_a_run_prints_its_tables_and_writes_them(here: Path, capsys: pytest.Capt
         (["--kernel", "missing.py"], "No such file or directory: 'missing.py'"),
         (["--against", "missing.py"], "No such file or directory: 'missing.py'"),
         (["--rtol", "1e-3"], "--rtol must be from 0 to 1e-06"),
+        (["--workload", "nonsense"], "not a workload: 'nonsense'"),
+        (["--data", "missing.npz"], "No such file or directory: 'missing.npz'"),
+        (["--data", "other.py"], "other.py is no file for --data: "),
+        (["--against", "incumbent"], "has no incumbent; name its directory with --state DIR"),
     ],
 )
 def test_a_mistake_gets_one_sentence(
@@ -134,3 +149,105 @@ def test_a_process_that_cannot_be_set_up_is_nobodys_fault(
 
 def test_the_baseline_keeps_the_contract() -> None:
     assert contract_failure(Kernel.read(bench.BASELINE_FILE, "baseline.py"), TARGET.kernel_class) is None
+
+
+SPEC = "shape=8,2,16 distribution=clustered seed=3 n=60 k=5 queries=foreign"
+FEW = timing.Plan(rounds=2, focus=0, least=1)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "time_workloads", functools.partial(workloads.measure, plan=FEW))
+
+
+def test_a_guard_workload_is_timed_as_its_spec_says(here: Path, few: None, capsys: pytest.CaptureFixture[str]) -> None:
+    more = "shape=6,3,8 distribution=student_t2 seed=4 n=9 k=100"
+    arguments = ["--workload", SPEC, "--workload", more, "--against", "other.py", "--json", "figures.json"]
+    assert main(["bench", *arguments]) == 0
+    output = capsys.readouterr().out
+    assert "((8,2,16), clustered, N 60, k 5, foreign queries)\n" in output
+    assert "((6,3,8), student_t2, N 9, k 100)\n" in output
+    assert "kernel / other.py" in output
+    assert "geomean of 2 workloads" in output
+    assert "\nCombos\n" not in output
+    assert "faiss" not in output
+    figures = json.loads(here.joinpath("figures.json").read_text())
+    assert [one["spec"] for one in figures["workloads"]] == [SPEC, more]
+    assert f"{figures['workloads'][0]['ratio']:.3f} [" in output
+
+
+def test_a_file_of_ones_own_is_timed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    codebook, codes = rng.normal(size=(3, 8, 2)).astype(np.float32), rng.integers(0, 8, (40, 3)).astype(np.uint8)
+    np.savez(here / "mine.npz", codebook=codebook, codes=codes, queries=rng.normal(size=(4, 6)).astype(np.float32))
+    assert main(["bench", "--data", "mine.npz", "--k", "3"]) == 0
+    output = capsys.readouterr().out
+    assert "\nYour own data\n" in output
+    assert "| (6,3,8) mine.npz |" in output
+    assert "\nCombos\n" not in output
+
+
+def test_data_without_a_file_is_the_section(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--data"]) == 0
+    assert "\nData\n" in capsys.readouterr().out
+
+
+@pytest.fixture
+def rivals(monkeypatch: pytest.MonkeyPatch) -> list[Kernel]:
+    """What workloads were timed against. Nothing is timed."""
+    found: list[Kernel] = []
+
+    def time_workloads(_target: object, _kernel: Kernel, rival: Kernel, *_: object, **__: object) -> GuardEvidence:
+        found.append(rival)
+        return guards_of()
+
+    monkeypatch.setattr(bench, "time_workloads", time_workloads)
+    return found
+
+
+def test_the_rival_may_be_the_incumbent_or_a_commit(
+    here: Path, rivals: list[Kernel], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = Kernel("kernel/pq_l2.py", (kernels.PURE_PYTHON + "# stored\n").encode())
+    directory = StateDirectory(here / ".lance_ar")
+    directory.prepare()
+    directory.save(State(Incumbent(stored, "pq_l2", "-", "2026-01-01T00:00:00Z", 1.0, 7), {}))
+    assert main(["bench", "--workload", SPEC, "--against", "incumbent"]) == 0
+    assert f"kernel / incumbent {stored.sha256[:12]}" in capsys.readouterr().out
+    for command in ("init -q", "add kernel", "-c user.name=a -c user.email=b commit -qm c"):
+        subprocess.run(["git", *command.split()], check=True, cwd=here)
+    here.joinpath("kernel/pq_l2.py").write_text(kernels.PURE_PYTHON + "# changed\n")
+    assert main(["bench", "--workload", SPEC, "--against", "HEAD"]) == 0
+    assert "kernel / HEAD:kernel/pq_l2.py" in capsys.readouterr().out
+    assert main(["bench", "--workload", SPEC]) == 0
+    assert [rival.source for rival in rivals] == [
+        stored.source,
+        kernels.PURE_PYTHON.encode(),
+        bench.BASELINE_FILE.read_bytes(),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "sentence"),
+    [
+        (KernelFault(WRONG), 2, f"bench: the kernel failed: {WRONG}\n{WRONG.hint}\n"),
+        (KernelFault(replace(WRONG, kind=FaultKind.TIMEOUT)), 3, "bench: the kernel failed: "),
+        (IncumbentFailed(WRONG), 4, f"bench: other.py failed: {WRONG}\n"),
+    ],
+)
+def test_a_kernel_that_fails_on_a_workload_gets_no_ratio(
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    status: int,
+    sentence: str,
+) -> None:
+    def time_workloads(*_: object, **__: object) -> GuardEvidence:
+        raise error
+
+    monkeypatch.setattr(bench, "time_workloads", time_workloads)
+    assert main(["bench", "--workload", SPEC, "--against", "other.py"]) == status
+    captured = capsys.readouterr()
+    assert captured.err.startswith(sentence)
+    assert "kernel / " not in captured.out
