@@ -7,6 +7,9 @@ from pathlib import Path
 from tests.corpus.arena import Arena, Outcome
 from tests.corpus.cheats.cheat import CORRECTNESS, Cheat
 
+SHORT = "--lance-ar-budget=20"
+SHORT_SECONDS = 25.0
+"""What a gate with that budget may take, all included."""
 WORDS = {1: "discard", 2: "incorrect", 3: "timeout", 10: "tampered", 11: "inconclusive"}
 
 
@@ -28,6 +31,8 @@ def complaints(cheat: Cheat, outcome: Outcome) -> list[str]:
         found.append("the gate hung")
     elif outcome.status not in cheat.ends:
         found.append(f"ended with {outcome.status}")
+    if SHORT in cheat.arguments and outcome.seconds > SHORT_SECONDS:
+        found.append(f"took {outcome.seconds:.0f} s")
     if outcome.status in WORDS and outcome.verdict != WORDS[outcome.status]:
         found.append(f"verdict {outcome.verdict!r} with status {outcome.status}")
     expected_rows = () if cheat.incumbent or cheat.arguments == CORRECTNESS else (outcome.verdict,)
