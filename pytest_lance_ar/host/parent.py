@@ -187,7 +187,7 @@ class KernelHost:
                     pass_fds=(channel.fileno(), requests, replies),
                     start_new_session=True,
                 )
-            self._process = KernelProcess(process, dies_at=deadline.moment + WATCHDOG_SECONDS)
+            self._process = KernelProcess(process, dies_at=deadline.moment + WATCHDOG_SECONDS, timed=core is not None)
             _LIVE.add(self._process.pid)
         finally:
             os.close(output)

@@ -35,10 +35,13 @@ class RanUnasked(Exception):
 class KernelProcess:
     """One process, the leader of a session of its own. Not for sharing between threads, but for `kill`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, dies_at: float) -> None:
-        """dies_at: the time (`time.time()`) at which it is killed, whatever the gate waits for then."""
+    def __init__(self, process: subprocess.Popen[bytes], *, dies_at: float, timed: bool) -> None:
+        """dies_at: the time (`time.time()`) at which it is killed, whatever the gate waits for then. timed: stops are
+        seen and the clock is looked at; where nothing is timed, a stop is asked for and no more: on a machine that is
+        busy, to see it takes as long as the call itself."""
         self.popen = process
         self._clock_id = (~process.pid << 3) | 2  # of all its threads: see clock_getcpuclockid(3)
+        self._timed = timed
         self._lock = threading.Lock()
         self._ended = False
         self._stopped_at: int | None = None
@@ -67,7 +70,7 @@ class KernelProcess:
 
     def answered(self) -> None:
         """An answer was taken: from now on it has nothing to do."""
-        if platform.STOPS:
+        if platform.STOPS and self._timed:
             self._answered_at = self._cpu_ns()
 
     def halt(self) -> None:
@@ -75,6 +78,8 @@ class KernelProcess:
         if not platform.STOPS:
             return
         self._signal(signal.SIGSTOP)
+        if not self._timed:
+            return
         with suppress(ChildProcessError):
             # Blocks for as long as a system call does that cannot be interrupted; the watchdog ends that as well.
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from pytest_lance_ar.host import turns
+from pytest_lance_ar.speed.alone import time_alone
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.guards import time_guards
 from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.yardstick import Yardstick
 from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import DEFAULT_MIN_GAIN
 from pytest_lance_ar.trial.trial import Trial
-from pytest_lance_ar.trial.verdict import gains
+from pytest_lance_ar.trial.verdict import compare, gains
 
 
 def duel_in_turn(
@@ -58,6 +61,8 @@ class Measurement:
         self.turn = turns.timing_turn()
         self._trial = trial
         self._preparation: Preparation | None = None
+        self._yardstick = Yardstick()
+        self._reading_ns = math.nan
 
     def prepare(self) -> bool:
         """Begin what the duel needs, unless another gate has the timing core: that is where kernels are compiled."""
@@ -84,7 +89,18 @@ class Measurement:
             when_timed=self.turn.release,
             progress=progress,
         )
-        return guarded(trial, speed, self._preparation, progress)
+        speed = guarded(trial, speed, self._preparation, progress)
+        if trial.incumbent is None or not compare(trial, speed).kept:
+            return speed
+        alone = time_alone(
+            self._preparation,
+            self._yardstick,
+            self._reading_ns,
+            transport_ns=speed.transport_ns,
+            core=trial.core,
+            progress=progress,
+        )
+        return replace(speed, alone=alone)
 
     def close(self) -> None:
         if self._preparation is not None:
@@ -94,6 +110,7 @@ class Measurement:
 
     def _begin(self) -> None:
         trial = self._trial
+        self._reading_ns = self._yardstick.read_ns(trial.core)
         self._preparation = Preparation(
             trial.target,
             trial.candidate,

@@ -146,13 +146,27 @@ class GuardEvidence:
 
 
 @dataclass(frozen=True)
+class AloneEvidence:
+    """The incumbent beside the candidate and alone, as ratios of times.
+
+    slowdown: beside / alone. explained: as much as the host accounts for, of which drift is what the timing core
+    itself changed by meanwhile.
+    """
+
+    slowdown: float
+    explained: float
+    drift: float = 1.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class SpeedEvidence:
     """What the duel of candidate and incumbent measured. All times are ns per query.
 
     ratio is candidate / incumbent. confirmed: the figures are those of a second stage, on other processes and data.
     workload_seeds: of the data of each stage. walls: what confined the candidate's process. largest_gain: what the gain
     is at the most (a share, at an error of 10%), where the duel ended because a gain worth finding had become unlikely.
-    guards: None unless there was a gain to keep, and the target has guard workloads.
+    guards: None unless there was a gain to keep, and the target has guard workloads. alone: None unless there was.
     """
 
     combos: tuple[ComboFigures, ...]
@@ -173,6 +187,7 @@ class SpeedEvidence:
     guards: GuardEvidence | None = None
     seconds: float = 0.0
     largest_gain: float | None = None
+    alone: AloneEvidence | None = None
 
     @property
     def worst(self) -> ComboFigures:

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from pytest_lance_ar.trial.evidence import (
+    AloneEvidence,
     ComboFigures,
     Evidence,
     Failure,
@@ -115,7 +116,12 @@ def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     if not verdict.kept:
         return verdict
     refused = guards_refuse(trial, speed.guards)
-    return Verdict("discard", ExitCode.DISCARD, refused) if refused else verdict
+    if refused:
+        return Verdict("discard", ExitCode.DISCARD, refused)
+    alone = speed.alone
+    if alone is not None and not alone.slowdown <= alone.explained:
+        return Verdict("inconclusive", ExitCode.INCONCLUSIVE, _not_alone_sentence(alone))
+    return verdict
 
 
 def guards_refuse(trial: Trial, guards: GuardEvidence | None) -> str:
@@ -185,6 +191,13 @@ def _waited_sentence(trial: Trial, evidence: Evidence) -> str:
     return (
         f"{evidence.waited_seconds:.0f} s of the budget of {trial.options.budget:g} s went by waiting for other gates "
         "on this machine, and the rest was too short; run it again"
+    )
+
+
+def _not_alone_sentence(alone: AloneEvidence) -> str:
+    return (
+        f"the incumbent took {alone.slowdown:.3f} x as long beside the candidate as without it, and this host explains "
+        f"{alone.explained:.3f} at the most; the gain may be the candidate's presence: run it again"
     )
 
 

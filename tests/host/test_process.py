@@ -13,6 +13,7 @@ import pytest
 
 from pytest_lance_ar.host import process
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
+from pytest_lance_ar.host.platform import timing_core
 from pytest_lance_ar.host.process import KernelProcess, RanUnasked
 from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
@@ -28,7 +29,7 @@ BUSY = "while True: pass"
 
 def started(program: str, *, seconds: float = 100.0) -> KernelProcess:
     popen = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
-    return KernelProcess(popen, dies_at=time.time() + seconds)
+    return KernelProcess(popen, dies_at=time.time() + seconds, timed=True)
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_a_kernel_that_continues_itself_is_tampering() -> None:
             host.build(INSTANCE)
             time.sleep(0.1)
 
-    with KernelHost(DRIVER, core=None, deadline=Deadline.after(100), confined=False) as host:
+    with KernelHost(DRIVER, core=timing_core(), deadline=Deadline.after(100), confined=False) as host:
         host.load(CONTINUES.encode(), "kernel.py")
         with pytest.raises(KernelFault, match="where it is not timed") as caught:
             build_often(host)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_lance_ar.targets.pq_l2.target import PqL2
 from pytest_lance_ar.trial.evidence import (
+    AloneEvidence,
     ComboFigures,
     CorrectnessEvidence,
     Evidence,
@@ -90,6 +91,9 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (FIRST_TRIAL, evidence_of(speed=None), "none", 5),
         (CORRECTNESS_TRIAL, evidence_of(speed=None), "none", 5),
         (CORRECTNESS_TRIAL, evidence_of(), "none", 5),
+        (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(1.02, 1.03))), "keep", 0),
+        (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(1.04, 1.03))), "inconclusive", 11),
+        (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(math.nan, 1.03))), "inconclusive", 11),
         (TRIAL, evidence_of(tampered=("tests/test_x.py",)), "tampered", 10),
         (TRIAL, evidence_of(correctness=incorrect(RAN_UNASKED)), "tampered", 10),
         (TRIAL, evidence_of(speed=None, speed_failure=RAN_UNASKED), "tampered", 10),
