@@ -30,7 +30,7 @@ from pytest_lance_ar.trial.trial import Incumbent, Kernels, Trial, astray
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
 RECORDED: frozenset[str] = frozenset(
-    {"keep", "baseline", "discard", "incorrect", "timeout", "tampered", "inconclusive"}
+    {"keep", "baseline", "simpler", "discard", "incorrect", "timeout", "tampered", "inconclusive"}
 )
 """Verdicts that leave a row in the ledger. A run without a verdict was no trial."""
 
@@ -58,6 +58,7 @@ class Gate:
                 options,
                 kernels,
                 incumbent,
+                fastest=self._store.fastest,
                 deadline=deadline,
                 core=platform.timing_core(),
             )
@@ -81,7 +82,17 @@ class Gate:
     def notices(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
         stuck = (f"{path}, left by a killed run, cannot be removed; remove it by hand" for path in self._stuck)
-        return [*self._store.notices, *stuck, *filter(None, [self._astray])]
+        return [*self._store.notices, *stuck, *filter(None, [self._astray, self._not_smaller])]
+
+    @property
+    def _not_smaller(self) -> str:
+        trial = self.trial
+        if not self.options.simplify or trial.simplify or trial.incumbent is None:
+            return ""
+        return (
+            f"not smaller ({trial.nodes} nodes of the syntax tree, the incumbent has {trial.incumbent_nodes}): judged "
+            "by the usual rule"
+        )
 
     @property
     def stores(self) -> bool:

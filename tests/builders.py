@@ -44,6 +44,7 @@ def trial_of(
     root: Path = Path("/project"),
     candidate: Kernel = CANDIDATE,
     incumbent: Kernel | None = INCUMBENT,
+    simplify: bool = False,
     **options: Any,
 ) -> Trial:
     """A trial of one kernel against another; further arguments are fields of its options."""
@@ -66,6 +67,9 @@ def trial_of(
         timestamp="2026-02-03T04:05:06Z",
         deadline=Deadline(time.time() + 600),
         core=1,
+        simplify=simplify,
+        nodes=len(candidate.source),
+        incumbent_nodes=len(incumbent.source) if incumbent else None,
     )
 
 

@@ -18,7 +18,8 @@ from pytest_lance_ar.speed.guards import time_guards
 from pytest_lance_ar.speed.measurement import duel_in_turn
 from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
 from pytest_lance_ar.speed.sides import IncumbentFailed
-from pytest_lance_ar.store.store import KEPT, Row, Store, StoreError
+from pytest_lance_ar.store.memory import lineage
+from pytest_lance_ar.store.store import Row, Store, StoreError
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind, GuardEvidence, Interval, SpeedEvidence
@@ -106,14 +107,11 @@ def _audit(store: Store, path: Path, options: argparse.Namespace) -> int:
 
 
 def _since_baseline(store: Store) -> list[Row]:
-    """The last baseline and what was kept after it."""
-    since: list[Row] = []
-    for line, row in store.rows():
-        if row["verdict"] == "baseline":
-            since = []
-        if row["verdict"] in KEPT:
-            since.append((line, row))
-    return since
+    """The last baseline, and what was kept after it and counts: the speed-ups that the incumbent's gain is made of."""
+    try:
+        return [(tried.line, dict(tried.row)) for tried in lineage(store.memory.trials()).steps]
+    except OSError as error:
+        raise StoreError(str(error)) from error
 
 
 def replay(store: Store, kept: Sequence[Row], measure: Duel) -> int:

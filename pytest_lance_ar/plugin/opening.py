@@ -43,6 +43,7 @@ def _controller(config: pytest.Config) -> Controller:
             root=config.rootpath,
             here=here,
             rebaseline=config.getoption("lance_ar_rebaseline"),
+            simplify=config.getoption("lance_ar_simplify"),
         )
         if selftest:
             options = replace(options, against=str(options.kernel), rebaseline=False)

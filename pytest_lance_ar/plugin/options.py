@@ -27,6 +27,7 @@ COMMAND_LINE_ONLY = {
     "phase": ("{all,correctness}", "correctness: no timing and no verdict (exit status 5 when it passes)"),
 }
 FLAGS = {
+    "simplify": "keep a correct kernel that is smaller and shown to be at most 1%% slower than the fastest one kept",
     "rebaseline": "a correct kernel becomes the incumbent, and the sealed files are sealed anew",
     "selftest": "what this host resolves: the kernel against itself, equal and made 1 to 3%% slower (exit status 5)",
 }

@@ -1,8 +1,9 @@
 """`results.tsv` as frozen rows, and the gain that the kept ones add up to. Pure, but for reading the file.
 
 A stored time is no yardstick: the geomeans of two runs differ by what the host did meanwhile. What a run measures well
-is the ratio to its incumbent, timed beside it. The running best is therefore the product of the kept speed-ups since
-the baseline, and a trial that was not kept stands at the running best before it times its own speed-up.
+is the ratio to its incumbent, timed beside it; a simplification's, the one to the fastest kernel so far. The running
+best is therefore the product of the kept speed-ups since the baseline (`store.lineage` says which), and a trial that
+was not kept stands at the running best before it times its own speed-up.
 
 The factors come from separate runs, so their errors are taken as independent: the half-widths of the intervals, in
 logarithms, add in quadrature, each side for itself. That holds approximately; only a duel of the baseline with the last
@@ -17,12 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pytest_lance_ar.store.lineage import Lineage
 from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial.evidence import Interval
+from pytest_lance_ar.trial.trial import SIMPLIFY
 
 REQUIRED: Final = ("verdict", "speedup", "description")
 """The columns without which a file is no ledger; the others may be missing, moved or joined by new ones."""
-VERDICTS: Final = ("baseline", "keep", "discard", "inconclusive", "incorrect", "timeout", "tampered", "none")
+VERDICTS: Final = ("baseline", "keep", "simpler", "discard", "inconclusive", "incorrect", "timeout", "tampered", "none")
 _LARGEST: Final = 1e6
 """A speed-up beyond it, or below its inverse, was not measured: it is damage. So is a product beyond its square."""
 
@@ -44,7 +47,12 @@ class Row:
 
     @property
     def kept(self) -> bool:
-        return self.verdict in ("baseline", "keep")
+        return self.verdict in ("baseline", "keep", "simpler")
+
+    @property
+    def against_the_fastest(self) -> bool:
+        """Whether it was timed against the fastest kernel so far, not the incumbent: a simplification is."""
+        return self.verdict == "simpler" or SIMPLIFY in self.note
 
     @property
     def commit(self) -> str:
@@ -118,7 +126,7 @@ class History:
         if not self.points:
             return "No trials yet"
         trials = len(self.points)
-        kept = sum(point.row.verdict == "keep" for point in self.points)
+        kept = sum(point.row.verdict in ("keep", "simpler") for point in self.points)
         best, many = self.points[-1].best, len(self.segments) > 1
         outcome = f"{gain_text(best)} the {'last ' if many else ''}baseline's speed" if kept else "no gain yet"
         return f"{trials} trial{'s' if trials > 1 else ''}, {kept} kept: {outcome}"
@@ -176,9 +184,10 @@ def history_of(rows: Iterable[Row], remarks: tuple[str, ...] = ()) -> History:
     """Place rows along the running best."""
     points: list[Point] = []
     notes = list(remarks)
-    segment, best = 0, START
+    segment, best, fastest = 0, START, START
+    lineage = Lineage[Row]()
     for row in rows:
-        own = _placed(best, row)
+        own = _placed(fastest if row.against_the_fastest else best, row)
         if row.verdict == "baseline":
             segment, own, best = segment + 1, START, START
         elif row.kept and own is not None:
@@ -187,6 +196,9 @@ def history_of(rows: Iterable[Row], remarks: tuple[str, ...] = ()) -> History:
                 notes.append(f"trial {row.number} was kept without a readable interval; the running best has none")
         elif row.kept:
             notes.append(f"trial {row.number} was kept without a readable speed-up; it counts as no gain")
+        if row.kept:
+            lineage = lineage.after(row)
+            fastest = fastest if lineage.since else best
         points.append(Point(row, segment, own, best))
     return History(tuple(points), tuple(notes))
 

@@ -42,6 +42,7 @@ COLOURS: Final = {
 MARKERS: Final = {
     "baseline": "s",
     "keep": "o",
+    "simpler": "P",
     "discard": "o",
     "inconclusive": "D",
     "incorrect": "x",
@@ -49,8 +50,8 @@ MARKERS: Final = {
     "tampered": "s",
     "none": "+",
 }
-MEASURED: Final = ("baseline", "keep", "discard", "inconclusive")
-_FILLED: Final = ("baseline", "keep")
+MEASURED: Final = ("baseline", "keep", "simpler", "discard", "inconclusive")
+_FILLED: Final = ("baseline", "keep", "simpler")
 _FONTS: Final = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -320,7 +321,7 @@ def _draw_trials(axes: Axes, history: History, scale: Scale) -> list[Line2D]:
 
 
 def _mark(axes: Axes, x: Sequence[float], y: Sequence[float], word: str, marker: str, size: float) -> Line2D:
-    colour = COLOURS[{"baseline": "ink", "keep": "accent"}.get(word, "muted")]
+    colour = COLOURS[{"baseline": "ink", "keep": "accent", "simpler": "accent"}.get(word, "muted")]
     (line,) = axes.plot(
         x,
         y,

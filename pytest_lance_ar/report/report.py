@@ -15,7 +15,7 @@ from pytest_lance_ar.host import platform
 from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial.evidence import Evidence, GuardFigures, Interval
 from pytest_lance_ar.trial.remembered import Precedent, Remembered
-from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.trial import SIMPLIFY, Trial
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
 SCHEMA_VERSION: Final = 1
@@ -45,7 +45,8 @@ class Report:
     @property
     def description(self) -> str:
         rtol = self.trial.options.rtol
-        return f"{self.trial.options.note} [rtol {rtol:g}]".strip() if rtol else self.trial.options.note
+        words = [self.trial.options.note, SIMPLIFY if self.trial.simplify else "", f"[rtol {rtol:g}]" if rtol else ""]
+        return " ".join(filter(None, words))
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON's types; `schema_version` changes when a key changes its meaning."""
@@ -107,6 +108,9 @@ class Report:
             "confinement": list(speed.walls) if speed else [],
             "rtol": trial.options.rtol,
             "description": self.description,
+            "simplify": trial.simplify,
+            "nodes": trial.nodes,
+            "incumbent_nodes": trial.incumbent_nodes,
             "already_tried": _precedent(precedent) if precedent else None,
             "trials_since_keep": self.remembered.trials_since_keep,
         }
@@ -168,6 +172,8 @@ class Report:
             lines += [_line(key, r[key]) for key in ("replay",) if r[key]]
         if r["already_tried"]:
             lines.append(_line("already_tried", _precedent_text(r["already_tried"])))
+        if r["simplify"]:
+            lines.append(_line("simplify", f"{r['nodes']} nodes, the incumbent has {r['incumbent_nodes']}"))
         if r["rtol"]:
             lines.append(_line("rtol", f"{r['rtol']:g} (rounding-level differences allowed)"))
         lines += [

@@ -84,13 +84,15 @@ def duel(
     rtol: float = 0.0,
     min_gain_pct: float = DEFAULT_MIN_GAIN,
     only_figures: bool = False,
+    simplify: bool = False,
     when_timed: Callable[[], None] = lambda: None,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> SpeedEvidence:
     """Measure candidate / incumbent over all combos of a target: one stage, and a second one to confirm a gain.
 
     min_gain_pct: the smallest gain worth finding. only_figures: there is no incumbent; take the candidate's figures
-    beside its twin. when_timed: called when the timing core is not needed any more; after a gain it is.
+    beside its twin. simplify: what is to be shown is that the candidate is no slower, and one stage does. when_timed:
+    called when the timing core is not needed any more; after a gain it is.
     Raises KernelFault when the candidate fails, IncumbentFailed when the incumbent does.
     """
     begun = time.perf_counter()
@@ -105,13 +107,16 @@ def duel(
         with pinned(core), no_garbage_collection():
             return _fight(bout, pair, twin, combos, transport_ns, deadline, only_figures, rng, _named(progress, name))
 
-    first = Bout(preparation.workloads, preparation.seed, Stage(min_gain_pct / 100))
+    def stage() -> Stage:
+        return Stage.simplifying() if simplify else Stage(min_gain_pct / 100)
+
+    first = Bout(preparation.workloads, preparation.seed, stage())
     bouts = [first]
     outcome = fight("timing", first, (candidate, incumbent), rng.choice((second_candidate, second_incumbent)))
-    if outcome is Outcome.BETTER and not only_figures:
+    if outcome is Outcome.BETTER and not only_figures and not simplify:
         progress("a gain; confirming it on other processes and other data")
         seed = fresh_seed()
-        bouts.append(Bout(preparation.fresh_workloads(seed), seed, Stage(min_gain_pct / 100)))
+        bouts.append(Bout(preparation.fresh_workloads(seed), seed, stage()))
         outcome = fight(
             "confirming", bouts[1], (second_candidate, second_incumbent), rng.choice((candidate, incumbent))
         )
@@ -186,14 +191,16 @@ def _fight(
         )
         epoch_seconds, epoch_begun = time.perf_counter() - epoch_begun, time.perf_counter()
         epochs = bout.stage.epochs
-        more = min((look for look in LOOKS if look > epochs), default=epochs) - epochs  # the next that may end it
+        more = (
+            min((look for look in bout.stage.looks if look > epochs), default=epochs) - epochs
+        )  # the next that may end it
         wait = f"next look in about {more * epoch_seconds:.0f} s"
-        if epochs not in LOOKS and epochs not in FUTILITY_LOOKS:
+        if epochs not in bout.stage.looks and epochs not in FUTILITY_LOOKS:
             progress(f"epoch {epochs}, {wait}", True)
             continue
         out_of_queries = more == 0 or min(dealer.left for dealer in queries) < _queries(more, rounds)
         out_of_time = time.perf_counter() - begun > STAGE_SECONDS or deadline.remaining() < 2 * more * epoch_seconds
-        outcome = bout.stage.outcome(last=epochs in LOOKS and (out_of_time or out_of_queries))
+        outcome = bout.stage.outcome(last=epochs in bout.stage.looks and (out_of_time or out_of_queries))
         if epochs >= BASELINE_EPOCHS if only_figures else outcome is not Outcome.OPEN:
             return outcome
         interval = bout.stage.pooled_interval

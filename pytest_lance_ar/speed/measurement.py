@@ -86,6 +86,7 @@ class Measurement:
             rtol=trial.options.rtol,
             min_gain_pct=trial.options.min_gain,
             only_figures=trial.incumbent is None,
+            simplify=trial.simplify,
             when_timed=self.turn.release,
             progress=progress,
         )
@@ -128,7 +129,7 @@ def guarded(trial: Trial, speed: SpeedEvidence, preparation: Preparation, progre
     """
     if trial.incumbent is None or not gains(trial, speed).kept:
         return speed
-    progress("a gain; looking at guard workloads")
+    progress(f"{'no slower' if trial.simplify else 'a gain'}; looking at guard workloads")
     guards = time_guards(
         preparation.pairs,
         trial.target,

@@ -34,6 +34,12 @@ Confirmation. What is better in one stage is measured again in a second: other p
 the second stage's figures are reported and decide, so that they are free of the first one's selection; an equal
 kernel passes both in about 1 of 1,000 cases under the model.
 
+Simplification. A smaller kernel must be shown to take less than NO_SLOWER of the time of the fastest kernel kept: the
+same interval, against that limit in place of 1, and one stage, which looks later and less often, since most of these
+kernels are equal and no look at them is decided early. A kernel that is 1% slower passes it
+in at most 2.5% of cases, one that is 2% slower next to never; an equal one mostly. The fastest kernel, not the last one
+kept, is what it is compared with, so that nothing adds up.
+
 Sources: duet benchmarking (Bulej et al., ICPE 2020) for interleaving; Kalibera & Jones, "Rigorous benchmarking in
 reasonable time" (ISMM 2013) for levels of variance; Armitage, McPherson & Rowe (1969) for what repeated looks cost;
 Pocock, "Group sequential methods" (Biometrika 1977) for one nominal error at all looks.
@@ -52,13 +58,15 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.trial.evidence import Interval
 from pytest_lance_ar.trial.options import DEFAULT_MIN_GAIN
-from pytest_lance_ar.trial.verdict import GUARD
+from pytest_lance_ar.trial.verdict import GUARD, NO_SLOWER
 
 Floats = NDArray[np.float64]
 
 
 LOOKS: Final = (3, 6, 9, 12, 18, 27, 40)
 """Epochs after which a stage may be called better."""
+SIMPLER_LOOKS: Final = (12, 27, 40)
+"""Epochs after which a smaller kernel may be called no slower."""
 FUTILITY_LOOKS: Final = (2, 3, 4, 6, 9, 12, 18, 27, 40)
 """Epochs after which it may give up."""
 STAGE_ERROR: Final = 0.05
@@ -102,12 +110,15 @@ def students_t(freedom: int, tail: float) -> float:
 class Stage:
     """Epochs of one pair of processes, as they come in.
 
-    min_gain: the smallest gain worth finding, as a share: 0.01 is 1%.
+    min_gain: the smallest gain worth finding, as a share: 0.01 is 1%. limit: what the ratio must be shown to lie below.
+    looks: epochs after which the interval decides, some of LOOKS.
     candidate, incumbent: mean log nanoseconds of blocks, an array (rounds, combos, 2) an epoch; differences: log ratio
     of every combo, an array (combos,) an epoch; control: log ratio of a kernel's twin to the kernel itself.
     """
 
     min_gain: float = DEFAULT_MIN_GAIN / 100
+    limit: float = 1.0
+    looks: tuple[int, ...] = LOOKS
     candidate: list[Floats] = field(default_factory=list)
     incumbent: list[Floats] = field(default_factory=list)
     differences: list[Floats] = field(default_factory=list)
@@ -120,6 +131,11 @@ class Stage:
         self.differences.append(_medians(candidate - incumbent))
         # The same code on both sides: the combos differ by luck alone, so one median is over all of them.
         self.control.append(float(np.median(control)))
+
+    @classmethod
+    def simplifying(cls) -> Stage:
+        """For a smaller kernel, which must be shown to be no slower; a gain is not looked for."""
+        return cls(min_gain=-math.inf, limit=NO_SLOWER, looks=SIMPLER_LOOKS)
 
     @property
     def epochs(self) -> int:
@@ -180,13 +196,13 @@ class Stage:
 
     def outcome(self, *, last: bool = False) -> Outcome:
         """What the stage shows at this look; at the last one it is not open any more."""
-        interval, deciding = self.interval, self.epochs in LOOKS
-        if deciding and interval.high < 1.0:
+        interval, deciding = self.interval, self.epochs in self.looks
+        if deciding and interval.high < self.limit:
             return self._guards(last)
         if self.largest_gain < self.min_gain:
             return Outcome.FUTILE
-        hopeless = float(self.estimates.mean()) - self._sampling_error > -self._process_error
-        done = deciding and (interval.low > 1.0 or hopeless or last)
+        hopeless = float(self.estimates.mean()) - self._sampling_error > math.log(self.limit) - self._process_error
+        done = deciding and (interval.low > self.limit or hopeless or last)
         return Outcome.NOT_BETTER if done else Outcome.OPEN
 
     def _guards(self, last: bool) -> Outcome:
@@ -210,7 +226,7 @@ class Stage:
 
     @property
     def _sampling_error(self) -> float:
-        return students_t(self.epochs - 1, STAGE_ERROR / 2 / len(LOOKS)) * _standard_error(self.estimates)
+        return students_t(self.epochs - 1, STAGE_ERROR / 2 / len(self.looks)) * _standard_error(self.estimates)
 
     def _pooled_error(self, tail: float, process_z: float) -> float:
         combos = self.combo_estimates

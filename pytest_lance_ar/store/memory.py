@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pytest_lance_ar.store import ledger
+from pytest_lance_ar.store.lineage import Lineage
 from pytest_lance_ar.store.record import TrialRecord, name_of
 from pytest_lance_ar.store.state import StateDirectory, StateError
 from pytest_lance_ar.trial.evidence import Interval
@@ -18,20 +20,35 @@ KEPT: Final = ("baseline", "keep", "simpler")
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial. number counts the rows from 1; record is None for a trial that left none, or one that is damaged."""
+    """A trial. number counts the rows from 1, line the ledger's lines.
+
+    record is None for a trial that left none, or one that is damaged.
+    """
 
     number: int
+    line: int
     row: Mapping[str, str]
     record: TrialRecord | None
 
     @property
+    def verdict(self) -> str:
+        return self.row["verdict"]
+
+    @property
     def kept(self) -> bool:
-        return self.row["verdict"] in KEPT
+        return self.verdict in KEPT
+
+    @property
+    def speedup(self) -> float | None:
+        return _number(self.row["speedup"])
+
+    @property
+    def interval(self) -> Interval | None:
+        low, high = _number(self.row["speedup_lo"]), _number(self.row["speedup_hi"])
+        return Interval(low, high) if low is not None and high is not None else None
 
     def precedent(self) -> Precedent:
-        speedup, low, high = (_number(self.row[name]) for name in ("speedup", "speedup_lo", "speedup_hi"))
-        interval = Interval(low, high) if low is not None and high is not None else None
-        return Precedent(self.number, self.row["verdict"], speedup, interval)
+        return Precedent(self.number, self.verdict, self.speedup, self.interval)
 
 
 class Memory:
@@ -43,12 +60,12 @@ class Memory:
 
     def trials(self) -> Iterator[Tried]:
         """All of them, in their order. Raises OSError."""
-        for number, (_, row) in enumerate(ledger.rows(self._ledger), start=1):
+        for number, (line, row) in enumerate(ledger.rows(self._ledger), start=1):
             try:
                 record = self._directory.record_of(name_of(row["chain"]))
             except StateError:
                 record = None
-            yield Tried(number, row, record if record and record.chain == row["chain"] else None)
+            yield Tried(number, line, row, record if record and record.chain == row["chain"] else None)
 
     def source_of(self, sha256: str) -> bytes | None:
         """The source of any kernel that was tried; None where it is not there, or not the one of this hash."""
@@ -69,6 +86,15 @@ class Memory:
         return ""
 
 
+def lineage(trials: Iterable[Tried]) -> Lineage[Tried]:
+    """How the incumbent descends from the last baseline."""
+    found = Lineage[Tried]()
+    for tried in trials:
+        if tried.kept:
+            found = found.after(tried)
+    return found
+
+
 def since_keep(trials: list[Tried]) -> int:
     """How many trials came after the last one that was kept."""
     return next((count for count, tried in enumerate(reversed(trials)) if tried.kept), len(trials))
@@ -81,7 +107,9 @@ def precedent(trials: list[Tried], syntax: str | None) -> Precedent | None:
 
 
 def _number(text: str) -> float | None:
+    """A positive number, else None."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) and number > 0 else None

@@ -14,7 +14,7 @@ from pytest_lance_ar.files import DamagedRecord, read_record, write_record
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.ledger import Head, LedgerError
-from pytest_lance_ar.store.memory import KEPT, Memory
+from pytest_lance_ar.store.memory import KEPT, Memory, lineage
 from pytest_lance_ar.store.record import TrialRecord
 from pytest_lance_ar.store.state import Occupied, State, StateDirectory, StateError
 from pytest_lance_ar.trial.deadline import Deadline
@@ -155,6 +155,26 @@ class Store:
         """The best kept kernel; None where there is none. Raises StoreError."""
         state = self._load()
         return state.incumbent if state else None
+
+    def fastest(self) -> Kernel | None:
+        """The fastest kernel kept since the last baseline; None without an incumbent. Raises StoreError."""
+        incumbent = self.incumbent
+        if incumbent is None:
+            return None
+        try:
+            kept = lineage(self.memory.trials())
+        except OSError as error:
+            raise StoreError(str(error)) from error
+        if not kept.fast or (kept.steps[-1].row["kernel_sha256"] == incumbent.kernel.sha256 and not kept.since):
+            return incumbent.kernel
+        fastest = kept.fast[-1]
+        source = self.source_of(fastest.row["kernel_sha256"])
+        if source is None:
+            raise StoreError(
+                f"trial {fastest.number}, the fastest kernel kept so far, is not in {self._directory.kept} any more; "
+                "without it --lance-ar-simplify cannot judge"
+            )
+        return Kernel(f"trial {fastest.number}", source)
 
     @property
     def seal(self) -> dict[str, str] | None:

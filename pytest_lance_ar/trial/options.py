@@ -45,6 +45,7 @@ class Options:
     json: Path | None = None
     phase: str = "all"
     rebaseline: bool = False
+    simplify: bool = False
     rtol: float = 0.0
     min_gain: float = DEFAULT_MIN_GAIN
 
@@ -54,7 +55,13 @@ class Options:
 
     @classmethod
     def from_strings(
-        cls, values: Mapping[str, str | None], *, root: Path, here: Path, rebaseline: bool = False
+        cls,
+        values: Mapping[str, str | None],
+        *,
+        root: Path,
+        here: Path,
+        rebaseline: bool = False,
+        simplify: bool = False,
     ) -> Options:
         """Check and convert what was typed. Absent and empty values mean the default.
 
@@ -82,6 +89,7 @@ class Options:
             json=_path("json", given, here),
             phase=given.get("phase", PHASES[0]),
             rebaseline=rebaseline,
+            simplify=simplify,
             rtol=_number("rtol", given.get("rtol", "0"), low=0.0),
             min_gain=_number("min-gain", given.get("min-gain", str(DEFAULT_MIN_GAIN)), low=0.0),
         )
@@ -106,6 +114,11 @@ class Options:
             _check_json(options.json, options)
         if options.against is not None and options.rebaseline:
             raise OptionError("--lance-ar-against stores nothing and --lance-ar-rebaseline stores; choose one")
+        if options.simplify and options.rebaseline:
+            raise OptionError(
+                "--lance-ar-simplify needs an incumbent to be smaller than, and --lance-ar-rebaseline takes none; "
+                "choose one"
+            )
         if options.learned and (options.against is not None or options.phase != PHASES[0]):
             raise OptionError(
                 "--lance-ar-learned stores a lesson, and a run with --lance-ar-against or --lance-ar-phase stores "

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Final
 
 from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.targets.registry import target_of
-from pytest_lance_ar.trial import git
+from pytest_lance_ar.trial import git, syntax
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import OptionError, Options
+
+SIMPLIFY: Final = "[simplify]"
+"""What the description of a trial ends with that was judged as a simplification."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Trial:
     """incumbent is None when there is nothing to beat: the first correct kernel becomes the baseline.
 
     incumbent_timestamp: when a stored incumbent was kept, "" for one that was named for this run.
+    nodes, incumbent_nodes: the kernels' sizes, None for what is no Python.
+    simplify: a smaller kernel is asked for, and this is one. `incumbent` is then the fastest kernel kept so far.
     """
 
     options: Options
@@ -45,6 +52,9 @@ class Trial:
     deadline: Deadline
     core: int | None
     incumbent_timestamp: str = ""
+    nodes: int | None = None
+    incumbent_nodes: int | None = None
+    simplify: bool = False
 
     @property
     def seed(self) -> int:
@@ -52,9 +62,18 @@ class Trial:
 
     @classmethod
     def open(
-        cls, options: Options, kernels: Kernels, stored: Incumbent | None, *, deadline: Deadline, core: int | None
+        cls,
+        options: Options,
+        kernels: Kernels,
+        stored: Incumbent | None,
+        *,
+        fastest: Callable[[], Kernel | None] = lambda: None,
+        deadline: Deadline,
+        core: int | None,
     ) -> Trial:
         """A trial of the candidate against the kernel named for this run, else against the stored incumbent.
+
+        fastest: finds the fastest kernel that was kept, for a trial that simplifies.
 
         Raises OptionError where the incumbent is of another target.
         """
@@ -69,6 +88,12 @@ class Trial:
                     f"the incumbent is a {stored.target} kernel and {candidate.name} a {target.name} one; keep each "
                     "target's state apart with --lance-ar-state DIR"
                 )
+        nodes, incumbent_nodes = (syntax.size(kernel.source) if kernel else None for kernel in (candidate, incumbent))
+        simplify = options.simplify and nodes is not None and incumbent_nodes is not None and nodes < incumbent_nodes
+        champion = fastest() if simplify and stored is not None else None
+        if champion is not None and incumbent is not None and champion.sha256 != incumbent.sha256:
+            incumbent = champion
+            origin = f"{champion.name}, {champion.sha256[:12]}, the fastest kernel kept so far"
         return cls(
             options=options,
             target=target,
@@ -80,6 +105,9 @@ class Trial:
             deadline=deadline,
             core=core,
             incumbent_timestamp=stored.timestamp if stored else "",
+            nodes=nodes,
+            incumbent_nodes=incumbent_nodes,
+            simplify=simplify,
         )
 
 

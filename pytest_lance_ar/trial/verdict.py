@@ -21,6 +21,8 @@ from pytest_lance_ar.trial.trial import Trial
 
 GUARD: Final = 1.05
 """How much slower than the incumbent's own figure a combo, or a guard workload, may be."""
+NO_SLOWER: Final = 1.01
+"""What a simplification must be shown to stay below, of the time of the fastest kernel kept."""
 FUTILITY_ERROR: Final = 0.10
 """One-sided, of giving up a gain that is worth finding, over all looks of a stage."""
 WORTHWHILE: Final = 0.97
@@ -112,7 +114,7 @@ def decide(trial: Trial, evidence: Evidence) -> Verdict:
 
 def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     """The keep rule's second half: is a correct candidate faster than the incumbent, and nowhere much slower?"""
-    verdict = gains(trial, speed)
+    verdict = gains(trial, speed)  # or no loss, of a simplification
     if not verdict.kept:
         return verdict
     refused = guards_refuse(trial, speed.guards)
@@ -156,15 +158,16 @@ def gains(trial: Trial, speed: SpeedEvidence) -> Verdict:
     figures = f"candidate / incumbent {ratio:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
     if trial.incumbent is not None and trial.candidate.sha256 == trial.incumbent.sha256:
         return discard("the very file that is the incumbent")
-    if speed.largest_gain is not None:
+    if trial.simplify:
+        if not interval.high < NO_SLOWER:
+            if interval.low < WORTHWHILE:
+                return _too_noisy(figures)
+            return discard(f"smaller, and not shown to be as fast: {figures}; it must be below {NO_SLOWER}")
+    elif speed.largest_gain is not None:
         return discard(f"not strictly better: {_unconfirmed(speed)}{_futile_sentence(trial, speed)}; {figures}")
-    if not interval.high < 1.0:
+    elif not interval.high < 1.0:
         if interval.low < min(WORTHWHILE, 1 / (1 + trial.options.min_gain / 100)):
-            return Verdict(
-                "inconclusive",
-                ExitCode.INCONCLUSIVE,
-                f"the host is too noisy to decide: {figures}; run it again on a quieter machine",
-            )
+            return _too_noisy(figures)
         return discard(f"not strictly better: {_unconfirmed(speed)}{figures}")
     if not speed.worst.candidate_ns <= GUARD * speed.incumbent_worst_ns:
         return discard(
@@ -174,6 +177,8 @@ def gains(trial: Trial, speed: SpeedEvidence) -> Verdict:
     for combo in speed.combos:
         if not combo.ratio <= GUARD:
             return discard(f"{combo.name} takes {combo.ratio:.3f} x its incumbent figure; the guard allows {GUARD}")
+    if trial.simplify:
+        return Verdict("simpler", ExitCode.KEPT)
     if not speed.confirmed:
         return discard(f"not confirmed on other processes and other data: {figures}")
     return Verdict("keep", ExitCode.KEPT)
@@ -215,6 +220,11 @@ def _futile_sentence(trial: Trial, speed: SpeedEvidence) -> str:
         f"a gain of {trial.options.min_gain:g}% or more has become unlikely "
         f"({100 * speed.largest_gain:.2f}% at the most, {error})"
     )
+
+
+def _too_noisy(figures: str) -> Verdict:
+    sentence = f"the host is too noisy to decide: {figures}; run it again on a quieter machine"
+    return Verdict("inconclusive", ExitCode.INCONCLUSIVE, sentence)
 
 
 def _sound(speed: SpeedEvidence) -> bool:

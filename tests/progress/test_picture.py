@@ -146,6 +146,19 @@ def test_a_note_comes_with_its_gain_and_at_its_own_mark() -> None:
     assert [y for _, y in marks(figure)["keep"]] == pytest.approx([1.1, 1.21])
 
 
+def test_a_simplification_stands_at_its_gain_over_the_fastest_and_moves_the_running_best() -> None:
+    simpler = [
+        {"verdict": "simpler", "speedup": f"{speedup}", "speedup_lo": f"{speedup - 0.005}", "speedup_hi": "1.01"}
+        for speedup in (0.996, 0.998)
+    ]
+    told = history(kept("an idea") + ledger_of(simpler).split("\n", 1)[1])
+    figure = drawn(told)
+    assert [y for _, y in marks(figure)["simpler"]] == pytest.approx([1.1 * 0.996, 1.1 * 0.998])
+    steps = [line for line in chart(figure).get_lines() if line.get_drawstyle() == "steps-post"]
+    assert np.asarray(steps[0].get_ydata())[:4] == pytest.approx([1, 1.1, 1.1 * 0.996, 1.1 * 0.998])
+    assert told.summary.startswith("4 trials, 3 kept: 1.098x ")
+
+
 def test_every_verdict_has_a_mark_of_its_own() -> None:
     rows = [{"verdict": verdict, "speedup": "1.01"} for verdict in VERDICTS]
     figure = drawn(history(ledger_of(rows)))

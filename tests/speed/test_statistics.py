@@ -58,6 +58,27 @@ def test_a_gain_of_one_percent_is_mostly_kept_on_a_machine_as_measured() -> None
 
 
 @each_world
+def test_a_simplification_is_kept_when_it_is_as_fast_and_not_when_it_is_two_percent_slower(world: World) -> None:
+    """The contract's figures: in fewer than 5 of 100 cases, and in 80 of 100."""
+    rng = np.random.default_rng(12)
+
+    def simpler(percent: float) -> int:
+        stages = [world.stage(rng, gain(percent), begun=Stage.simplifying())[1] for _ in range(100)]
+        return stages.count(Outcome.BETTER)
+
+    assert simpler(0) >= 80
+    assert simpler(-100 * (1 - 1 / 1.02)) < 5
+
+
+def test_a_simplification_that_is_one_percent_slower_passes_at_its_nominal_rate() -> None:
+    rng = np.random.default_rng(13)
+    one = -100 * (1 - 1 / 1.01)
+    stages = [WORLDS["as measured"].stage(rng, gain(one), begun=Stage.simplifying())[1] for _ in range(120)]
+    # Nominal is 2.5% of 120, 3; with a true rate of that, 10 or more come once in 1,000 runs.
+    assert stages.count(Outcome.BETTER) < 10
+
+
+@each_world
 def test_losses_are_never_kept(world: World) -> None:
     assert kept(world, gain(-1), 100) == 0
 

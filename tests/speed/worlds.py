@@ -28,9 +28,11 @@ class World:
     spikes: float = 0.0
     shared: float = 0.0
 
-    def stage(self, rng: np.random.Generator, gains: Floats, min_gain: float = 0.01) -> tuple[Stage, Outcome]:
-        """Run a stage to its end. gains: the true log ratio of every combo."""
-        stage, luck, twin_luck = Stage(min_gain), rng.normal(0, self.process), rng.normal(0, self.process)
+    def stage(
+        self, rng: np.random.Generator, gains: Floats, min_gain: float = 0.01, *, begun: Stage | None = None
+    ) -> tuple[Stage, Outcome]:
+        """Run a stage to its end. gains: the true log ratio of every combo; begun: an empty stage of another kind."""
+        stage, luck, twin_luck = begun or Stage(min_gain), rng.normal(0, self.process), rng.normal(0, self.process)
         level = 0.0
         while True:
             level += rng.normal(0, self.drift)
