@@ -23,7 +23,7 @@ from pytest_lance_ar.store.memory import precedent, since_keep
 from pytest_lance_ar.store.store import Store, StoreError, Told
 from pytest_lance_ar.trial import syntax
 from pytest_lance_ar.trial.deadline import Deadline, begun
-from pytest_lance_ar.trial.evidence import CorrectnessEvidence, Evidence, Examination, SpeedEvidence
+from pytest_lance_ar.trial.evidence import NO_KERNELS, CorrectnessEvidence, Evidence, Examination, SpeedEvidence
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.remembered import Remembered
 from pytest_lance_ar.trial.trial import Incumbent, Kernels, Trial, astray
@@ -133,7 +133,7 @@ class Gate:
         examinations, seconds = (*correctness.examinations, examination), self.seconds - self.waited
         correctness = replace(correctness, examinations=examinations, seconds=seconds)
         self.evidence = replace(self.evidence, correctness=correctness)
-        if examination.failure and examination.failure.case:
+        if examination.failure and examination.failure.case and examination.failure.kind not in NO_KERNELS:
             self._store.remember_example(
                 self.trial.target.name, examination.failure.case, make_room=self.options.against is None
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault
+from pytest_lance_ar.seal.fingerprints import fingerprint
 from pytest_lance_ar.speed.guards import time_guards
 from pytest_lance_ar.speed.measurement import duel_in_turn
 from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
@@ -21,11 +22,12 @@ from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.memory import lineage
 from pytest_lance_ar.store.store import Row, Store, StoreError
 from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import FaultKind, GuardEvidence, Interval, SpeedEvidence
+from pytest_lance_ar.trial.evidence import NO_KERNELS, FaultKind, GuardEvidence, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
-from pytest_lance_ar.trial.options import DEFAULT_BUDGET, MAX_RTOL
-from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of
+from pytest_lance_ar.trial.options import DEFAULT_BUDGET, DEFAULT_KERNEL, MAX_RTOL
+from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of, witness_of
 from pytest_lance_ar.trial.verdict import GUARD, ExitCode
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ and another day on the same machine may take; a sum of false keeps, which is to 
 DRAWS: Final = 5
 """How often guard workloads are drawn for a replay: of fourteen each, 70 workloads."""
 
+SourceOf = Callable[[str], "bytes | None"]
 Duel = Callable[[Kernel, Kernel, float], SpeedEvidence]
 
 
@@ -57,13 +60,19 @@ def add_to(commands: Commands) -> None:
         "audit",
         help="verify results.tsv, and with --replay the total gain that it claims",
         description="Exit status: 0 all rows verify, the gain is real, and no guard workload is shown to have become "
-        f"more than {GUARD} x as slow; 1 not so; 4 usage; 11 too noisy to say (--replay).",
+        f"more than {GUARD} x as slow; 1 not so; 4 usage; 11 too noisy to say (--replay, --restore).",
     )
     parser.add_argument("--state", type=Path, metavar="DIR")
     parser.add_argument(
         "--replay",
         action="store_true",
         help="time the first baseline against the incumbent once more, on the combos and on 70 guard workloads",
+    )
+    parser.add_argument(
+        "--restore",
+        action="store_true",
+        help="when the incumbent is lost: restore it and the ledger's head from ledger and sources, if a replay "
+        "confirms the gain; what is sealed is sealed anew",
     )
     parser.add_argument("--budget", type=float, default=DEFAULT_BUDGET, metavar="SECONDS")
     parser.set_defaults(run=run)
@@ -77,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         if not (math.isfinite(options.budget) and options.budget > 0):
             raise ValueError("--budget must be a number above 0")
         path = ledger_of(here, state)
-        store = Store(state, path)
+        store = Store(state, path, None if options.state else witness_of(here))
         store.open_to_audit()
     except (OSError, RuntimeError, ValueError, StoreError) as error:
         print(f"audit: {error}", file=sys.stderr)
@@ -96,14 +105,51 @@ def _audit(store: Store, path: Path, options: argparse.Namespace) -> int:
         problem, kept = str(error), []
     if problem:
         print(f"not verified: {path.name}: {problem}")
-        return ExitCode.DISCARD
+        return _lost(store, kept, options)
+    if options.restore:
+        print("nothing to restore: there is an incumbent")
     head = store.head()
     if head.forgotten:
         print(f"{path.name} was started anew; {head.forgotten} rows written before are not in it")
     print(f"verified: {head.rows} rows of {path}")
     if not options.replay:
         return ExitCode.KEPT
-    return replay(store, kept, partial(_duel, Deadline.after(options.budget)))
+    return replay(store.source_of, kept, _measure(options))
+
+
+def _lost(store: Store, kept: Sequence[Row], options: argparse.Namespace) -> ExitCode:
+    """Say what can be restored where the incumbent is lost, and restore it, should that be asked for."""
+    root = Path.cwd()
+    kernel = root / DEFAULT_KERNEL
+    try:
+        if not store.lost:
+            return ExitCode.DISCARD
+        planned = store.restoration(kernel)
+    except StoreError as error:
+        print(f"not restorable: {one_line(error)}")
+        return ExitCode.DISCARD
+    named = f"{planned.incumbent.kernel.sha256[:12]}, kept in line {planned.line}"
+    for line in planned.missing:
+        print(f"lost for good: the source of the kernel that was kept in line {line}")
+    if not options.restore:
+        print(f"restorable: the incumbent {named}, and the head of {planned.head.rows} rows; add --restore")
+        return ExitCode.DISCARD
+    code = replay(lambda sha256: planned.source_of(sha256) or store.source_of(sha256), kept, _measure(options))
+    if code is not ExitCode.KEPT:
+        print("not restored")
+        return code
+    try:
+        store.restore(planned, fingerprint(root, unsealed=frozenset({kernel.resolve()})))
+    except StoreError as error:
+        print(f"audit: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    print(f"restored: the incumbent {named}, and the head of {planned.head.rows} rows")
+    print("the sealed files are those of now: compare them with what you trust (git status, git diff)")
+    return ExitCode.KEPT
+
+
+def _measure(options: argparse.Namespace) -> Duel:
+    return partial(_duel, Deadline.after(options.budget))
 
 
 def _since_baseline(store: Store) -> list[Row]:
@@ -114,7 +160,7 @@ def _since_baseline(store: Store) -> list[Row]:
         raise StoreError(str(error)) from error
 
 
-def replay(store: Store, kept: Sequence[Row], measure: Duel) -> int:
+def replay(source_of: SourceOf, kept: Sequence[Row], measure: Duel) -> ExitCode:
     """Time the last baseline against the incumbent, and hold the outcome against what the ledger claims."""
     if len(kept) < 2:
         print("nothing to replay: no kernel was kept since the last baseline")
@@ -124,13 +170,16 @@ def replay(store: Store, kept: Sequence[Row], measure: Duel) -> int:
         print("not verified: a kept row claims no speed-up")
         return ExitCode.DISCARD
     (_, first), (_, last) = kept[0], kept[-1]
-    baseline, incumbent = (_kernel(store, row) for row in (first, last))
+    baseline, incumbent = (_kernel(source_of, row) for row in (first, last))
+    if baseline is None or incumbent is None:
+        print("not replayed: the source of the baseline is lost")
+        return ExitCode.DISCARD
     try:
         rtol = max(_rtol(row) for _, row in kept)
         speed = measure(incumbent, baseline, rtol)
     except (KernelFault, IncumbentFailed) as error:
         print(f"not replayed: {error}")
-        in_time = error.failure.kind not in (FaultKind.TIMEOUT, FaultKind.BUSY)
+        in_time = error.failure.kind not in {FaultKind.TIMEOUT, *NO_KERNELS}
         return ExitCode.DISCARD if in_time else ExitCode.INCONCLUSIVE
     measured = Gain(1 / speed.ratio, Interval(1 / speed.ratio_interval.high, 1 / speed.ratio_interval.low))
     code, sentence = judge(claimed, measured)
@@ -188,11 +237,10 @@ def judge(claimed: Gain, measured: Gain) -> tuple[ExitCode, str]:
     return ExitCode.KEPT, "real: the replay confirms a gain, and does not exclude the one that is claimed"
 
 
-def _kernel(store: Store, row: dict[str, str]) -> Kernel:
+def _kernel(source_of: SourceOf, row: dict[str, str]) -> Kernel | None:
     sha256 = row["kernel_sha256"]
-    source = store.source_of(sha256)
-    assert source is not None, "verified before"
-    return Kernel(f"{row['verdict']} {sha256[:12]}", source)
+    source = source_of(sha256)
+    return None if source is None else Kernel(f"{row['verdict']} {sha256[:12]}", source)
 
 
 def _rtol(row: dict[str, str]) -> float:

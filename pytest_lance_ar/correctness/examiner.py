@@ -20,7 +20,7 @@ from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure
 
-FATAL: Final = frozenset({FaultKind.DIED, FaultKind.TIMEOUT, FaultKind.TAMPERED})
+FATAL: Final = frozenset({FaultKind.DIED, FaultKind.TIMEOUT, FaultKind.TAMPERED, FaultKind.MACHINE})
 """Faults that cost the kernel's process."""
 
 

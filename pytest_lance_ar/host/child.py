@@ -224,6 +224,7 @@ def main(
 ) -> None:
     """Entry point: the descriptors that the parent passed, the driver's module, the core to run on (-1: any)."""
     confinement.die_with_parent()
+    platform.first_to_be_killed()
     platform.pin(core if core >= 0 else None)
     child = Child(socket.socket(fileno=channel), driver)
     importlib.import_module("numba")

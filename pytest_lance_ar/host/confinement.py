@@ -24,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.host import namespaces, seccomp
+from pytest_lance_ar.host import cgroup, namespaces, seccomp
 
 WALLS: Final = (
     *("limits", "parent-death signal", "no new privileges", "unprivileged user"),
@@ -33,9 +33,10 @@ WALLS: Final = (
 MEMORY: Final = 4 << 30
 """Bytes of address space that a kernel's process may add, at most."""
 LEAST_MEMORY: Final = 1 << 30
+SMALLEST_MEMORY: Final = 256 << 20
 PROCESSES: Final = 5
 """Kernel processes of a trial: that of the suite, and two of each side. Together they may add half of the memory that
-there is; but each may add LEAST_MEMORY."""
+there is; but each may add LEAST_MEMORY, or in a container that has little more three quarters of that."""
 USERS: Final = range(0x7A000000, 0x7A100000)
 """Users that no system gives to anybody."""
 FILE_SIZE: Final = 64 << 20
@@ -163,7 +164,7 @@ def _limits() -> None:
     }
     if sys.platform.startswith("linux"):  # macOS does not hold anybody to it
         used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        wanted[resource.RLIMIT_AS] = used + min(MEMORY, max(LEAST_MEMORY, memory_bytes() // 2 // PROCESSES))
+        wanted[resource.RLIMIT_AS] = used + memory_share(memory_bytes())
     if os.geteuid() == 0:  # it counts all processes of a user: only for a user who has no others
         wanted[resource.RLIMIT_NPROC] = THREADS
     for limit, value in wanted.items():
@@ -176,10 +177,17 @@ def _limits() -> None:
 def memory_bytes() -> int:
     """The memory that there is: the machine's, or what a container may have of it."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):
-            memory = min(memory, int(Path(limit).read_text()))
-    return memory
+    return min(memory, cgroup.limits().memory or memory)
+
+
+def is_short_of_memory() -> bool:
+    """Whether a kernel's process gets less memory here than every kernel may rely on."""
+    return memory_share(memory_bytes()) < LEAST_MEMORY
+
+
+def memory_share(memory: int) -> int:
+    """Bytes of address space that a kernel's process may add, where there are so many: never all that there is."""
+    return min(MEMORY, max(LEAST_MEMORY, memory // 2 // PROCESSES), max(SMALLEST_MEMORY, memory // 4 * 3))
 
 
 def _unprivileged(

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import pytest_lance_ar
-from pytest_lance_ar.host import confinement, fences, namespaces, platform, wire
+from pytest_lance_ar.host import cgroup, confinement, fences, namespaces, platform, wire
 from pytest_lance_ar.host.process import KernelProcess, RanUnasked
 from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
@@ -68,8 +68,11 @@ class KernelFault(Exception):
         self.failure = failure
 
 
-class HostError(Exception):
+class HostError(KernelFault):
     """A process for a kernel could not be set up: the fault of no kernel."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(Failure(FaultKind.MACHINE, f"no process for a kernel could be set up: {one_line(sentence)}"))
 
 
 class Pack:
@@ -146,7 +149,11 @@ class KernelHost:
         self._slots = 0
         self._kernels = 0
         self._source_name = "the kernel file"
-        self._scratch = ScratchDirectory(confinement.private_user() if confined else None)
+        self._memory_kills = cgroup.out_of_memory_kills()
+        try:
+            self._scratch = ScratchDirectory(confinement.private_user() if confined else None)
+        except OSError as error:
+            raise HostError(f"no directory for it ({error}); name a writable one with TMPDIR") from error
         self._directory = self._scratch.path
         self._path = self._directory / "kernel" / "kernel.py"
         self._channel, channel = socket.socketpair()
@@ -189,6 +196,8 @@ class KernelHost:
                 )
             self._process = KernelProcess(process, dies_at=deadline.moment + WATCHDOG_SECONDS, timed=core is not None)
             _LIVE.add(self._process.pid)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # too many processes, no memory
+            raise HostError(str(error)) from error
         finally:
             os.close(output)
             channel.close()
@@ -216,6 +225,8 @@ class KernelHost:
             self.walls = tuple(self._receive("start", START_SECONDS)["walls"])
         except KernelFault as fault:
             if fault.failure.kind is FaultKind.TIMEOUT:
+                raise
+            if fault.failure.kind is FaultKind.MACHINE:
                 raise
             raise HostError(f"{fault.failure.sentence}: {fault.failure.detail}") from fault
         self._started = True
@@ -292,6 +303,7 @@ class KernelHost:
 
         copies: (where, what) of every input.
         """
+        allowance *= platform.patience()
         seconds = min(allowance, self.deadline.remaining())
         clock, poll, write, read = time.perf_counter_ns, self._poll.poll, os.write, os.read
         if poll(0):
@@ -373,6 +385,7 @@ class KernelHost:
 
     def _receive(self, stage: str, allowance: float) -> dict[str, Any]:
         """The next message; the child is stopped behind it."""
+        allowance *= platform.patience()
         seconds = min(allowance, self.deadline.remaining())
         if seconds <= 0:
             raise self._timeout(stage, seconds, allowance)
@@ -403,6 +416,9 @@ class KernelHost:
         code = self._process.ended_by_itself(LAST_WORDS_SECONDS)
         if self.deadline.passed:  # the watchdog may have killed it
             return KernelFault(Failure(FaultKind.TIMEOUT, f"the time budget ran out {when}"))
+        killed = code == -signal.SIGKILL and cgroup.out_of_memory_kills() > self._memory_kills
+        if killed or (code == -signal.SIGABRT and confinement.is_short_of_memory()):  # LLVM gives up so
+            return _out_of_memory(f"the kernel's process was killed {when}")
         if code is None:
             sentence = f"the kernel closed the gate's channel {when}"
         elif code < 0:
@@ -426,6 +442,8 @@ class KernelHost:
             return KernelFault(Failure(FaultKind.DIED, one_line(text)[:SENTENCE]))
         if message.get("contract"):
             return KernelFault(Failure(FaultKind.CONTRACT, one_line(text)[:SENTENCE], detail=detail))
+        if message.get("type") == "MemoryError" and confinement.is_short_of_memory():
+            return _out_of_memory(f"{one_line(stage)[:SENTENCE]} raised MemoryError")
         first = (text.splitlines() or [""])[0][:SENTENCE]
         kind = str(message.get("type", "an exception"))[:SENTENCE]
         line = f" (line {str(message['line'])[:9]} of {self._source_name})" if message.get("line") else ""
@@ -446,7 +464,10 @@ class _Segment:
     """A shared-memory segment; its descriptor is closed at the end, its mappings live on."""
 
     def __init__(self, size: int) -> None:
-        self.descriptor = wire.new_segment(size)
+        try:
+            self.descriptor = wire.new_segment(size)
+        except OSError as error:
+            raise HostError(f"no shared memory ({error})") from error
 
     def __enter__(self) -> int:
         return self.descriptor
@@ -462,6 +483,11 @@ def _fill(segment: int, layout: wire.Layout, arrays: Arrays) -> None:
 
 def _specs(arrays: Arrays) -> Mapping[str, tuple[str, tuple[int, ...]]]:
     return {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
+
+
+def _out_of_memory(what: str) -> KernelFault:
+    sentence = f"{what}: out of memory, of which there is {confinement.memory_bytes() / 1e6:.0f} MB here"
+    return KernelFault(Failure(FaultKind.MACHINE, sentence))
 
 
 def _signal_name(number: int) -> str:

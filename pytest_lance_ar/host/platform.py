@@ -9,14 +9,18 @@ import signal
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.host import confinement, fences
+from pytest_lance_ar.host import cgroup, confinement, fences
 
 STOPS: Final = sys.platform.startswith("linux")
 """Whether a kernel is stopped while nobody waits for it. Elsewhere it could not be killed should the gate be."""
 THREAD_VARIABLES: Final = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+MOST_PATIENCE: Final = 10.0
+_MARKS: Final = ("/.dockerenv", "/run/.containerenv")
+"""What Docker and Podman put into every container."""
 _ADDR_NO_RANDOMIZE: Final = 0x0040000
 _ASK: Final = 0xFFFFFFFF
 
@@ -135,6 +139,31 @@ def peak_resident_bytes(pid: int) -> int | None:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return None
+
+
+def first_to_be_killed() -> None:
+    """Have the system kill this process before others, when it runs out of memory: not the gate."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+@lru_cache(maxsize=1)
+def patience() -> float:
+    """How many times as long as elsewhere a kernel may take where the CPU time is limited to less than a core."""
+    cores = cgroup.limits().cores
+    return 1.0 if cores is None else min(MOST_PATIENCE, max(1.0, 1 / cores))
+
+
+def container() -> str:
+    """What a container leaves of its machine, in words; "" outside of one, as far as one can tell."""
+    limits, words = cgroup.limits(), []
+    if limits.memory is not None:
+        words.append(f"{limits.memory / 1e6:.0f} MB of memory")
+    if limits.cores is not None:
+        words.append(f"{limits.cores:g} cores of CPU time")
+    if any(Path(mark).exists() for mark in _MARKS):
+        words.append("no sight of gates in other containers, whose timing is noise here unless /tmp is shared")
+    return ", ".join(words)
 
 
 def cpu_name() -> str:

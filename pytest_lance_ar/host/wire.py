@@ -110,12 +110,13 @@ def layout_of(arrays: Mapping[str, tuple[str, tuple[int, ...]]], start: int = 0)
 
 def new_segment(size: int) -> int:
     """The file descriptor of `size` bytes of anonymous memory that another process can map."""
-    if not hasattr(os, "memfd_create"):  # macOS
+    try:
+        segment = os.memfd_create("lance-ar", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except (AttributeError, OSError):  # macOS, or a container that forbids it
         segment, path = tempfile.mkstemp(prefix="lance-ar-")
         Path(path).unlink()
         os.ftruncate(segment, max(size, 1))
         return segment
-    segment = os.memfd_create("lance-ar", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(segment, max(size, 1))
     # Whoever reads behind the end of a file that another process cut is killed for it: the size stays.
     fcntl.fcntl(segment, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)

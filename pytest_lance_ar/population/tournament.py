@@ -26,7 +26,7 @@ from pytest_lance_ar.speed.statistics import geomean
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.evidence import NO_KERNELS, FaultKind, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 SCHEMA_VERSION: Final = 1
@@ -190,7 +190,7 @@ def judge(order: Order, findings: Sequence[Finding], duel_of: Duel, progress: Pr
             except IncumbentFailed as error:
                 return Loser(second, str(error.failure), error.failure.hint)
             except KernelFault as fault:
-                if fault.failure.kind is FaultKind.BUSY:
+                if fault.failure.kind in NO_KERNELS:
                     raise
                 # A duel does not say which side was out of time.
                 late = fault.failure.kind is FaultKind.TIMEOUT and not _fights_itself(theirs, duel_of)

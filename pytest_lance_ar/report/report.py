@@ -267,6 +267,8 @@ def header(trial: Trial) -> list[str]:
         f"seed {trial.seed}, budget {trial.options.budget:g} s, numba {version('numba')}, numpy {version('numpy')}",
         f"{platform.cpu_name()}, {core}" + (f"; this platform has no {', no '.join(lacks)}" if lacks else ""),
     ]
+    if container := platform.container():
+        lines.append(f"this container has {container}")
     return [f"lance-ar: {one_line(line)}" for line in lines]
 
 

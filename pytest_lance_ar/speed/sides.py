@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
 from pytest_lance_ar.targets.protocol import Instance
-from pytest_lance_ar.trial.evidence import Failure, FaultKind
+from pytest_lance_ar.trial.evidence import NO_KERNELS, Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 WARMUP_CALLS: Final = 3
@@ -123,7 +123,7 @@ class Side:
         try:
             yield
         except KernelFault as fault:
-            if not self.is_candidate and fault.failure.kind is not FaultKind.TIMEOUT:
+            if not self.is_candidate and fault.failure.kind not in {FaultKind.TIMEOUT, *NO_KERNELS}:
                 raise IncumbentFailed(fault.failure) from fault
             raise
 

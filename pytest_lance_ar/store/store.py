@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from pytest_lance_ar.correctness.examples import Examples
 from pytest_lance_ar.files import DamagedRecord, read_record, write_record
-from pytest_lance_ar.store import journal, ledger
+from pytest_lance_ar.store import journal, ledger, restoration
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.ledger import Head, LedgerError
 from pytest_lance_ar.store.memory import KEPT, Memory, lineage
 from pytest_lance_ar.store.record import TrialRecord
+from pytest_lance_ar.store.restoration import NotRestorable, Restoration
 from pytest_lance_ar.store.state import Occupied, State, StateDirectory, StateError
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -100,7 +101,10 @@ class Store:
         except (LedgerError, StateError) as error:
             raise StoreError(str(error)) from error
         if not anew and self.incumbent is None and (lost := self._lost_history()):
-            raise StoreError(f"{lost}; restore {directory.path}, or run once with --lance-ar-rebaseline")
+            raise StoreError(
+                f"{lost}; restore {directory.path} (python -m pytest_lance_ar audit says what of it can be), "
+                "or run once with --lance-ar-rebaseline"
+            )
         if recovered is not None:
             self.notices.append("an earlier run was cut short while it stored its outcome, which is complete now")
         lacking = ledger.lacking(path)
@@ -131,10 +135,14 @@ class Store:
     def open_to_audit(self) -> None:
         """Have it all for this process alone; nothing needs to be writable. Raises StoreError."""
         directory = self._directory
-        if not any(file.exists() for file in (directory.file, directory.head_file, directory.journal)):
+        traces = [directory.file, directory.head_file, directory.journal, directory.kept]
+        if self._ledger.parent != directory.path:
+            traces.append(self._ledger)
+        if not any(trace.exists() for trace in traces):
             raise StoreError(f"no trial was ever stored in {directory.path}; name a state directory with --state DIR")
         try:
-            directory.lock()
+            if directory.path.is_dir():
+                directory.lock()
         except (OSError, StateError) as error:
             raise StoreError(str(error)) from error
 
@@ -235,6 +243,38 @@ class Store:
         try:
             return journal.recover(self._directory, self._ledger) is not None
         except (OSError, StateError, LedgerError) as error:
+            raise StoreError(str(error)) from error
+
+    @property
+    def lost(self) -> bool:
+        """Whether the incumbent or the ledger's head is gone, of a ledger with kept kernels. Raises StoreError."""
+        try:
+            return restoration.needed(self._directory, self._ledger)
+        except OSError as error:
+            raise StoreError(str(error)) from error
+
+    def restoration(self, kernel: Path) -> Restoration:
+        """What can be restored of what is lost. kernel: the kernel file, to look for in commits. Raises StoreError."""
+        try:
+            seen = read_record(self._witness, WITNESS_VERSION) if self._witness else None
+        except (OSError, DamagedRecord):
+            seen = None
+        known = str(seen["incumbent"]) if seen and "incumbent" in seen else None
+        try:
+            return restoration.plan(self._directory, self._ledger, kernel, known)
+        except (NotRestorable, OSError) as error:
+            raise StoreError(str(error)) from error
+
+    def restore(self, planned: Restoration, seal: Mapping[str, str]) -> None:
+        """Store what was planned. Raises StoreError."""
+        directory = self._directory
+        try:
+            directory.prepare()
+            for kernel in (*planned.found, planned.incumbent.kernel):
+                directory.keep_source(kernel)
+            directory.save_head(planned.head)
+            directory.save(State(planned.incumbent, dict(seal)))  # last: without it the state is as lost as it was
+        except OSError as error:
             raise StoreError(str(error)) from error
 
     def problem(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 
 class FaultKind(str, Enum):
@@ -15,7 +16,12 @@ class FaultKind(str, Enum):
     DIED = "process ended"
     TIMEOUT = "timeout"
     BUSY = "machine busy"
+    MACHINE = "machine's fault"
     TAMPERED = "tampered"
+
+
+NO_KERNELS: Final = frozenset({FaultKind.BUSY, FaultKind.MACHINE})
+"""Faults of no kernel: nothing is known about it, and it can be judged another time."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from pytest_lance_ar.trial.evidence import (
+    NO_KERNELS,
     AloneEvidence,
     ComboFigures,
     Evidence,
@@ -242,7 +243,7 @@ def _sound(speed: SpeedEvidence) -> bool:
 def _of_failure(failure: Failure) -> Verdict:
     if failure.kind is FaultKind.TIMEOUT:
         return Verdict("timeout", ExitCode.TIMEOUT, str(failure))
-    if failure.kind is FaultKind.BUSY:
+    if failure.kind in NO_KERNELS:
         return Verdict("inconclusive", ExitCode.INCONCLUSIVE, str(failure))
     if failure.kind is FaultKind.TAMPERED:
         return Verdict("tampered", ExitCode.TAMPERED, str(failure))

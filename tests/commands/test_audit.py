@@ -16,6 +16,7 @@ import pytest
 from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.commands import audit
 from pytest_lance_ar.commands.audit import Gain, claim, judge
+from pytest_lance_ar.files import write_record
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.store import journal, ledger
 from pytest_lance_ar.store.journal import Outcome
@@ -25,6 +26,7 @@ from pytest_lance_ar.store.store import KEPT
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.places import witness_of
 from pytest_lance_ar.trial.trial import Incumbent
 from pytest_lance_ar.trial.verdict import ExitCode
 from tests import kernels
@@ -49,11 +51,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def store(root: Path, verdict: str, name: str, speedup: float | None = None, source: str = "") -> None:
+def store(
+    root: Path, verdict: str, name: str, speedup: float | None = None, source: str = "", commit: str = "-"
+) -> None:
     directory, path = StateDirectory(root / ".lance_ar"), root / "results.tsv"
     directory.prepare()
     candidate = Kernel("kernel/pq_l2.py", source.encode()) if source else kernel(name)
-    row = {"verdict": verdict, "kernel_sha256": candidate.sha256, "description": name}
+    row = {"verdict": verdict, "kernel_sha256": candidate.sha256, "description": name, "commit": commit}
     if speedup:
         row |= {"speedup": f"{speedup}", "speedup_lo": f"{speedup * 0.99}", "speedup_hi": f"{speedup * 1.01}"}
     state = State(Incumbent(candidate, "pq_l2", "-", "now", 1.0, 7), {}) if verdict in KEPT else None
@@ -148,7 +152,8 @@ def test_what_does_not_verify_is_named(
 ) -> None:
     spoil(project)
     assert main(arguments) == 1
-    (line,) = capsys.readouterr().out.splitlines()
+    line, *more = capsys.readouterr().out.splitlines()
+    assert all("restorable: " in one for one in more)
     assert line.startswith("not verified: results.tsv: ")
     assert sentence in line
 
@@ -285,6 +290,116 @@ def test_a_replay_that_fails(
     failure: Failure = replace(WRONG, kind=kind)
     assert replayed(project, monkeypatch, KernelFault(failure))[0] == status
     assert f"not replayed: {failure}" in capsys.readouterr().out
+
+
+def lose(root: Path, *names: str) -> None:
+    for name in names:
+        shutil.rmtree(root / ".lance_ar" / name, ignore_errors=True)
+        (root / ".lance_ar" / name).unlink(missing_ok=True)
+
+
+def restored(root: Path, monkeypatch: pytest.MonkeyPatch, outcome: SpeedEvidence | Exception) -> int:
+    monkeypatch.setattr(audit, "_duel", lambda *_: outcome if isinstance(outcome, SpeedEvidence) else _raise(outcome))
+    return main(["audit", "--restore"])
+
+
+def _raise(error: Exception) -> SpeedEvidence:
+    raise error
+
+
+@pytest.mark.parametrize("lost", [("incumbent.json",), ("ledger.json",), ("incumbent.json", "ledger.json", "lock")])
+def test_a_lost_incumbent_is_restored_when_its_gain_is_real(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, lost: tuple[str, ...]
+) -> None:
+    before = StateDirectory(project / ".lance_ar").load()
+    assert before is not None
+    lose(project, *lost)
+    assert main(["audit"]) == 1
+    said = capsys.readouterr().out
+    assert f"restorable: the incumbent {kernel('third').sha256[:12]}, kept in line 5, and the head of 4 rows" in said
+    assert restored(project, monkeypatch, speed_of(1 / 1.31)) == 0
+    capsys.readouterr()
+    after = StateDirectory(project / ".lance_ar").load()
+    assert after is not None
+    assert after.incumbent.kernel.source == before.incumbent.kernel.source
+    assert main(["audit"]) == 0
+    assert capsys.readouterr().out == f"verified: 4 rows of {project / 'results.tsv'}\n"
+
+
+def test_a_damaged_incumbent_is_restored(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / ".lance_ar" / "incumbent.json").write_text("{")
+    assert restored(project, monkeypatch, speed_of(1 / 1.31)) == 0
+    assert main(["audit"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [(speed_of(1.0), 1), (KernelFault(WRONG), 1), (KernelFault(replace(WRONG, kind=FaultKind.BUSY)), 11)],
+)
+def test_a_gain_that_is_not_confirmed_is_not_restored(
+    project: Path, monkeypatch: pytest.MonkeyPatch, outcome: SpeedEvidence | Exception, status: int
+) -> None:
+    lose(project, "incumbent.json")
+    assert restored(project, monkeypatch, outcome) == status
+    assert StateDirectory(project / ".lance_ar").load() is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda root: lose(root, "kept"), "is neither in "),
+        (edit_row, "does not verify by itself, line 4: this row was edited"),
+        (lose_last_row, "is not the one that is remembered, line 5: row 4 is missing at the end"),
+        (lambda root: (root / ".lance_ar/kept" / f"{kernel('third').sha256}.py").write_text("x"), "is neither in "),
+    ],
+    ids=["no sources", "an edited ledger", "a ledger cut off", "another source"],
+)
+def test_what_is_not_proved_is_not_restorable(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, spoil: Callable[[Path], object], why: str
+) -> None:
+    lose(project, "incumbent.json")
+    spoil(project)
+    assert restored(project, monkeypatch, speed_of(1 / 1.31)) == 1
+    said = capsys.readouterr().out
+    assert "not restorable: " in said
+    assert why in said
+    assert StateDirectory(project / ".lance_ar").load() is None
+
+
+def test_sources_are_found_in_commits(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """All of the state is gone; the kernels were committed, as an agent does it, and the ledger says where."""
+    shutil.rmtree(project / ".lance_ar")
+    (project / "results.tsv").unlink()
+    run = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*run, "init", "-q"], check=True)
+    (project / "kernel").mkdir()
+    for verdict, name, speedup in (("baseline", "first", None), ("keep", "second", 1.1)):
+        (project / "kernel" / "pq_l2.py").write_bytes(kernel(name).source)
+        subprocess.run([*run, "add", "kernel"], check=True)
+        subprocess.run([*run, "commit", "-q", "-m", name], check=True)
+        commit = subprocess.run([*run, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True)
+        store(project, verdict, name, speedup, commit=commit.stdout.strip())
+    shutil.rmtree(project / ".lance_ar")
+    assert restored(project, monkeypatch, speed_of(1 / 1.1)) == 0, capsys.readouterr().out
+    assert main(["audit"]) == 0
+
+
+def test_the_repository_remembers_an_incumbent_that_the_ledger_has_lost(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    subprocess.run(["git", "init", "-q"], check=True)
+    witness = witness_of(project)
+    assert witness is not None
+    write_record(witness, {"version": 1, "incumbent": kernel("third").sha256})
+    lose(project, "incumbent.json", "ledger.json")
+    lose_last_row(project)
+    assert restored(project, monkeypatch, speed_of(1 / 1.1)) == 1
+    assert "rows are missing at its end" in capsys.readouterr().out
+
+
+def test_where_nothing_is_lost_nothing_is_restored(project: Path, capsys: Capture) -> None:
+    assert main(["audit", "--restore"]) == 0
+    assert "nothing to restore" in capsys.readouterr().out
 
 
 def test_a_rebaseline_starts_the_claim_anew(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
