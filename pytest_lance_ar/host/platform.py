@@ -158,11 +158,11 @@ def container() -> str:
     """What a container leaves of its machine, in words; "" outside of one, as far as one can tell."""
     limits, words = cgroup.limits(), []
     if limits.memory is not None:
-        words.append(f"{limits.memory / 1e6:.0f} MB of memory")
+        words.append(f"{limits.memory / 1e6:.0f} MB")
     if limits.cores is not None:
         words.append(f"{limits.cores:g} cores of CPU time")
     if any(Path(mark).exists() for mark in _MARKS):
-        words.append("no sight of gates in other containers, whose timing is noise here unless /tmp is shared")
+        words.append("no sight of gates in others")
     return ", ".join(words)
 
 

@@ -268,7 +268,7 @@ def header(trial: Trial) -> list[str]:
         f"{platform.cpu_name()}, {core}" + (f"; this platform has no {', no '.join(lacks)}" if lacks else ""),
     ]
     if container := platform.container():
-        lines.append(f"this container has {container}")
+        lines.append(f"container: {container}")
     return [f"lance-ar: {one_line(line)}" for line in lines]
 
 

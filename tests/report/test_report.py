@@ -400,6 +400,7 @@ def test_the_properties_are_the_scalar_facts(kind: str) -> None:
 def test_the_header_says_what_the_run_was_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_lance_ar.host.platform.cpu_name", lambda: "a CPU")
     monkeypatch.setattr("pytest_lance_ar.host.platform.lacking", lambda: ["core pinning", "Landlock"])
+    monkeypatch.setattr("pytest_lance_ar.host.platform.container", lambda: "")
     candidate, incumbent, conditions, machine = header(trial_of(budget=90.0))
     assert candidate == f"lance-ar: kernel/pq_l2.py {CANDIDATE.sha256[:12]}, target pq_l2"
     assert incumbent.startswith(f"lance-ar: against {INCUMBENT.sha256[:12]}, incumbent 0123456789ab, kept 2026-01-01")
@@ -411,6 +412,7 @@ def test_the_header_says_what_the_run_was_made_with(monkeypatch: pytest.MonkeyPa
 
 def test_the_header_of_a_first_run_on_a_platform_that_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_lance_ar.host.platform.lacking", lambda: [])
+    monkeypatch.setattr("pytest_lance_ar.host.platform.container", lambda: "")
     _, incumbent, _, machine = header(replace(trial_of(incumbent=None), core=None))
     assert incumbent == "lance-ar: against nothing yet: a correct kernel becomes the baseline"
     assert machine.endswith(", not pinned")
@@ -438,7 +440,12 @@ def test_a_usual_header_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None
         "pytest_lance_ar.host.platform.cpu_name", lambda: "Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz"
     )
     monkeypatch.setattr("pytest_lance_ar.host.platform.lacking", lambda: [])
+    monkeypatch.setattr("pytest_lance_ar.host.platform.container", lambda: "")
     trial = replace(trial_of(seed=2**32 - 1), incumbent_timestamp="2026-01-20T04:05:06Z")
+    assert max(map(len, header(trial))) <= 80
+    container = "419 MB, 0.5 cores of CPU time, no sight of gates in others"
+    monkeypatch.setattr("pytest_lance_ar.host.platform.container", lambda: container)
+    assert header(trial)[-1] == f"lance-ar: container: {container}"
     assert max(map(len, header(trial))) <= 80
 
 
