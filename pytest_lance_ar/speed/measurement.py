@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from pytest_lance_ar.host import turns
@@ -61,18 +63,29 @@ class Measurement:
         self.turn = turns.timing_turn()
         self._trial = trial
         self._preparation: Preparation | None = None
+        self._watch: threading.Thread | None = None
         self._yardstick = Yardstick()
         self._reading_ns = math.nan
 
     def prepare(self) -> bool:
-        """Begin what the duel needs, unless another gate has the timing core: that is where kernels are compiled."""
+        """Begin what the duel needs, unless another gate has the timing core: that is where kernels are compiled.
+
+        When all is ready the core is left to others, until the suite is over.
+        """
         if self._preparation is None and self.turn.attempt():
             self._begin()
+            self._watch = threading.Thread(
+                target=self._leave_when_ready, args=(self._preparation,), name="lance-ar turn", daemon=True
+            )
+            self._watch.start()
         return self._preparation is not None
 
     def run(self, progress: Progress) -> SpeedEvidence:
         """Raises KernelFault, IncumbentFailed."""
         trial = self._trial
+        if self._watch is not None:
+            progress("preparing", True)
+            self._watch.join()
         turns.take(self.turn, trial.deadline, progress)
         if self._preparation is None:
             self._begin()
@@ -107,6 +120,13 @@ class Measurement:
         if self._preparation is not None:
             self._preparation.close()
             self._preparation = None
+        if self._watch is not None:
+            self._watch.join()
+        self.turn.release()
+
+    def _leave_when_ready(self, preparation: Preparation) -> None:
+        with suppress(Exception):  # whoever waits for it next is told
+            preparation.wait()
         self.turn.release()
 
     def _begin(self) -> None:

@@ -3,6 +3,7 @@ for."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,14 @@ def silent(_text: str, _passing: bool = False, /) -> None:
 def test_a_duel_is_prepared_beside_the_suite_where_nobody_times(events: list[str]) -> None:
     mine = Measurement(trial_of())
     assert mine.prepare()
-    assert events == ["prepared, taken"]
+    other = timing_turn()
+    while not other.attempt():  # until all is ready, and the suite goes on
+        time.sleep(0.01)
+    assert events == ["prepared, taken", "waited for, taken"]
+    other.release()
     mine.run(silent)
     mine.close()
-    assert events[1:] == ["waited for, taken", "timed, taken", "checked, free", "closed, free"]
+    assert events[2:] == ["waited for, taken", "timed, taken", "checked, free", "closed, free"]
 
 
 def test_a_duel_is_prepared_in_its_turn_where_another_gate_times(events: list[str]) -> None:
