@@ -6,7 +6,7 @@ import pytest
 
 from tests.corpus import honest
 from tests.kernels import BASELINE, SHARED, changed, definition, whole
-from tests.mutants.corpus import BASES
+from tests.mutants.mutant import BASES
 
 ALL = {**BASES, **honest.KERNELS}
 

@@ -2,42 +2,16 @@
 
 `mutants.txt` has the changes as hunks: lines of context, lines that go (-) and lines that come (+); `...` parts two
 hunks of one mutant. `equivalent.txt` has changes that keep the contract after all, each with the reason: they are not
-counted.
+counted. `domain.py` has those that are wrong only in a part of the domain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from tests.kernels import BASELINE, whole
-
-HERE: Final = Path(__file__).parent
-BASES: Final = {"scalar": BASELINE} | {path.stem: whole(path.read_text()) for path in sorted(HERE.glob("bases/*.py"))}
-"""Honest kernels, by name."""
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A base kernel and the pieces of its text that are replaced. why: the reason, where that is no bug."""
-
-    family: str
-    name: str
-    base: str
-    changes: tuple[tuple[str, str], ...] = ()
-    why: str = ""
-
-    @property
-    def source(self) -> str:
-        """The kernel's text. Raises ValueError unless each old piece is there exactly once."""
-        text = "\n" + BASES[self.base]
-        for old, new in self.changes:
-            if text.count(old) != 1:
-                raise ValueError(f"{self.name}: {text.count(old)} places in {self.base} have {old!r}")
-            text = text.replace(old, new)
-        return text.removeprefix("\n")
+from tests.mutants.domain import DOMAIN
+from tests.mutants.mutant import HERE, Mutant
 
 
 def parse(text: str) -> Iterator[Mutant]:
@@ -66,5 +40,5 @@ def _whole(lines: list[str]) -> str:
     return "\n" + "".join(f"{line}\n" for line in lines)
 
 
-MUTANTS: Final = tuple(parse(HERE.joinpath("mutants.txt").read_text()))
+MUTANTS: Final = (*parse(HERE.joinpath("mutants.txt").read_text()), *DOMAIN)
 EQUIVALENT: Final = tuple(parse(HERE.joinpath("equivalent.txt").read_text()))

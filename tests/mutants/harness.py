@@ -19,7 +19,7 @@ from typing import Final
 
 import pytest
 
-from tests.mutants.corpus import Mutant
+from tests.mutants.mutant import Mutant
 
 INCORRECT: Final = 2
 PASSED: Final = 5

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from tests.mutants.corpus import BASES, EQUIVALENT, MUTANTS, Mutant
+from tests.mutants.corpus import EQUIVALENT, MUTANTS
 from tests.mutants.harness import judge_all, table
+from tests.mutants.mutant import BASES, Mutant
 
 HONEST = [Mutant("honest", name, name) for name in BASES]
 SAMPLE = ("float64 sums, rounded once", "N a multiple of 512: the last is lost")

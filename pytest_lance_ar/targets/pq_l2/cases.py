@@ -254,7 +254,7 @@ def _structured(structure: str, shape: PqShape, n: int, stream: Stream, codebook
             order = np.argsort(reference.distance_table(query, codebook), axis=1, kind="stable")
             for i in range(min(n, LAST)):
                 codes[n - 1 - i] = order[:, 0]
-                codes[n - 1 - i, i % m] = order[i % m, (i // m) % k]
+                codes[n - 1 - i, i % m] = order[i % m, (i + m - 1) // m % k]
         case _:
             codes = stream.below(k, n * m).reshape(n, m)
             if structure in ("ascending", "descending"):

@@ -22,6 +22,16 @@ MAX_N: Final = 1_200_000
 IN_USE: Final = ((96, 12), (128, 16), (384, 48), (512, 64), (768, 96), (960, 120), (1009, 1), (1024, 16), (1024, 128))
 IN_USE_LARGE: Final = ((1536, 192), (3072, 384), (2048, 256), (4096, 512))
 """(dim, M) of real embeddings, and a prime."""
+Cell = tuple[int, int, int]
+"""An octave of dsub, one of M, and a third of K's range: numbers from 0."""
+CENTROIDS: Final = ((1, 7), (8, 63), (64, MAX_CENTROIDS))
+CELLS: Final[tuple[Cell, ...]] = tuple(
+    (dsub, parts, centroids)
+    for dsub in range(MAX_DSUB.bit_length())
+    for parts in range(MAX_PARTS.bit_length())
+    for centroids in range(len(CENTROIDS))
+    if dsub + parts < MAX_DIM.bit_length()
+)
 FEW_LOOK_UPS: Final = 1 << 17
 """N x M of a case that is not one of the costly ends."""
 MOST_K: Final = 70_000
@@ -67,17 +77,21 @@ class Draw:
         return choices[self.below(len(choices))]
 
     def shape(self) -> PqShape:
-        if self.chance(0.15):
+        """Any shape: one that people use, or one that is drawn axis by axis."""
+        if self.chance(0.4):
             dim, parts = IN_USE[self.below(len(IN_USE))]
             return PqShape(dim, parts, (16, MAX_CENTROIDS)[self.below(2)])
-        centroids = self.size(1, MAX_CENTROIDS)
-        if self.chance(0.5):
-            parts = self.size(1, MAX_PARTS)
-            dsub = self.size(1, min(MAX_DSUB, MAX_DIM // parts))
-        else:
-            dsub = self.size(1, MAX_DSUB)
-            parts = self.size(1, min(MAX_PARTS, MAX_DIM // dsub))
-        return PqShape(parts * dsub, parts, centroids)
+        dsub = self.size(1, MAX_DSUB)
+        parts = self.size(1, min(MAX_PARTS, MAX_DIM // dsub))
+        return PqShape(parts * dsub, parts, self.size(1, MAX_CENTROIDS))
+
+    def shape_in(self, cell: Cell) -> PqShape:
+        """A shape of a cell, its corners more often."""
+        dsub_power, parts_power, centroids = cell
+        dsub = self.size(1 << dsub_power, min((2 << dsub_power) - 1, MAX_DSUB, MAX_DIM >> parts_power))
+        parts = self.size(1 << parts_power, min((2 << parts_power) - 1, MAX_PARTS, MAX_DIM // dsub))
+        low, high = CENTROIDS[centroids]
+        return PqShape(parts * dsub, parts, self.size(low, high))
 
     def values(self) -> tuple[str, int]:
         """A distribution and a scale."""
@@ -98,11 +112,21 @@ class Draw:
         return self.size(1, max(n, 1)) if self.chance(0.6) else self.log_uniform(1, 64)
 
 
+def cell_of(shape: PqShape) -> Cell:
+    return (
+        shape.sub_vector_dim.bit_length() - 1,
+        shape.num_sub_vectors.bit_length() - 1,
+        next(i for i, (_, high) in enumerate(CENTROIDS) if shape.num_centroids <= high),
+    )
+
+
 def draws(seed: int, part: int, count: int) -> Iterator[DrawnCase]:
-    """Small examples from everywhere: what costs little whatever the shape."""
+    """Small examples from everywhere: what costs little whatever the shape. Five in six are in a cell of their own, so
+    that no part of the domain waits long for its turn; the order of the cells is the trial's."""
+    order = Stream(seed, "cells").distinct(len(CELLS), len(CELLS))
     for i in range(count):
         draw = Draw(seed, part, i)
-        shape = draw.shape()
+        shape = draw.shape() if i % 6 == 5 else draw.shape_in(CELLS[order[(part * count + i) % len(CELLS)]])
         n = draw.size(1, min(3000, max(FEW_LOOK_UPS // shape.num_sub_vectors, 64)))
         distribution, scale = draw.values()
         yield DrawnCase(
@@ -112,7 +136,7 @@ def draws(seed: int, part: int, count: int) -> Iterator[DrawnCase]:
             n,
             draw.k(n),
             draw.structure(),
-            code_sets=1 + draw.below(2),
+            code_sets=2 if draw.chance(0.2) else 1,
             scale=scale,
             queries=2,
         )

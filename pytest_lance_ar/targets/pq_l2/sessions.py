@@ -24,7 +24,7 @@ IN_A_GO: Final = 2048
 CYCLE: Final = 64
 """Small queries that differ; then they come again."""
 FEWEST_PACKS: Final = 42
-FEWEST_CALLS: Final = 10 * 1024
+FEWEST_CALLS: Final = 6 * 1024
 MOST_CALLS: Final = 66 * 1024
 
 
@@ -200,7 +200,7 @@ def drawn(seed: int) -> Session:
     parts, dsub, centroids, more, n, k = (int(stream.below(bound, 1)[0]) for bound in (4, 4, 30, 12, 60, 8))
     share = float(stream.u16(1)[0]) / 2**16
     calls = int(FEWEST_CALLS * math.exp(share * math.log(MOST_CALLS / FEWEST_CALLS)))
-    if stream.below(5, 1)[0] == 0:
+    if stream.below(8, 1)[0] == 0:
         calls = MOST_CALLS
     shape = PqShape((parts + 3) * (dsub + 1), parts + 3, centroids + 24)
     return Session(shape, "gaussian", seed, 40 + n, 4 + k, FEWEST_PACKS + more, calls)

@@ -92,7 +92,7 @@ def traps(shape: PqShape, seed: int) -> Iterator[DrawnCase]:
     for i, distribution in enumerate(EXTREMES):
         for j, (n, k) in enumerate(((150, 10), (700, 1), (1300, 64))):
             structure = STRUCTURES[(seed + 3 * i + j) % len(STRUCTURES)]
-            yield DrawnCase(shape, distribution, seed + 3 * i + j, n + 31 * i, k, structure)
+            yield DrawnCase(shape, distribution, seed + 3 * i + j, n + 31 * i, k, structure, queries=2)
 
 
 def many_queries(line: PqShape, shape: PqShape, seed: int) -> Iterator[DrawnCase]:

@@ -30,7 +30,7 @@ from pytest_lance_ar.targets.protocol import Instance
 Array = NDArray[Any]
 
 SMALL = PqShape(12, 3, 10)
-CASES_DIGEST = "1c361528f61d9c86ff6ed8ddcfa5f5a0bf318497a9b1137c237c488cca6c2690"
+CASES_DIGEST = "a46ac74999c8804480382ee318229955df664fce24f5dc3daf42985166498415"
 WORKLOAD_DIGEST = "dff55dc35ae5c7f6b351884ae3a93abd3a1a7815fc1bc79de40ef07aae336ad7"
 LITERAL = LiteralCase(
     codebook=(((0.0,), (1.0,), (3.0,)), ((0.0,), (2.0,), (2.0,))),
