@@ -62,6 +62,8 @@ class Gate:
                 deadline=deadline,
                 core=platform.timing_core(),
             )
+            if incumbent is not None:
+                self.trial = replace(self.trial, origin=self._store.origin())
             self._sealed = self._store.seal if remembers else None
             self._astray = astray(options, incumbent, self._store.source_file(incumbent.kernel)) if incumbent else ""
             self._syntax = syntax.digest(self.trial.candidate.source)

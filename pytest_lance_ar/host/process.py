@@ -1,7 +1,7 @@
 """The process that a kernel runs in, as the gate handles it: let go, stopped, seen to be stopped, and ended.
 
-A stop is not believed but seen: the system says when the last thread has stopped, whatever long system call it was in.
-And no stop is relied upon alone: the process's CPU clock, which the system keeps, must stand still from then on until
+A stop is not believed but seen, before another kernel's process is let go: the system says when the last thread has
+stopped, whatever long system call it was in. And no stop is relied upon alone: the process's CPU clock, which the system keeps, must stand still from then on until
 the gate lets the process go again, and must not have run on for long behind an answer.
 """
 
@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from typing import Final
+from typing import ClassVar, Final
 
 from pytest_lance_ar.host import platform
 
@@ -34,6 +34,9 @@ class RanUnasked(Exception):
 
 class KernelProcess:
     """One process, the leader of a session of its own. Not for sharing between threads, but for `kill`."""
+
+    _last: ClassVar[KernelProcess | None] = None
+    """That ran last, of those that are timed."""
 
     def __init__(self, process: subprocess.Popen[bytes], *, dies_at: float, timed: bool) -> None:
         """dies_at: the time (`time.time()`) at which it is killed, whatever the gate waits for then. timed: stops are
@@ -57,15 +60,15 @@ class KernelProcess:
         return self.popen.pid
 
     def go_on(self) -> None:
-        """Let it run. Raises RanUnasked when it did so before."""
+        """Let it run, when whichever ran before is seen to be stopped. Raises RanUnasked when it ran in between."""
         if not platform.STOPS:
             return
-        stopped, self._stopped_at = self._stopped_at, None
-        now = self._cpu_ns() if stopped is not None else None
-        if stopped is not None and now is not None and now - stopped > IDLE_NS:
-            raise RanUnasked(f"it ran for {(now - stopped) / 1000:.0f} us while it was stopped")
-        if self._behind_ns > BEHIND_ONCE_NS + BEHIND_NS * self._answers:
-            raise RanUnasked(f"it computed on for {self._behind_ns / 1e6:.0f} ms in all behind {self._answers} answers")
+        if self._timed:
+            if KernelProcess._last is not self:
+                if KernelProcess._last is not None:
+                    KernelProcess._last.settle()
+                KernelProcess._last = self
+            self._look()
         self._signal(signal.SIGCONT)
 
     def answered(self) -> None:
@@ -74,19 +77,33 @@ class KernelProcess:
             self._answered_at = self._cpu_ns()
 
     def halt(self) -> None:
-        """Stop all its threads, and see that they are: none computes behind its answer, or beside the other kernel."""
-        if not platform.STOPS:
-            return
-        self._signal(signal.SIGSTOP)
-        if not self._timed:
-            return
+        """Stop all its threads: none computes behind its answer, or beside the other kernel."""
+        if platform.STOPS:
+            self._signal(signal.SIGSTOP)
+
+    def settle(self) -> None:
+        """See that all its threads are stopped. Between two calls on one process nobody needs to: it is let go anyhow."""
+        self.halt()
         with suppress(ChildProcessError):
             # Blocks for as long as a system call does that cannot be interrupted; the watchdog ends that as well.
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        self._count_behind(self._cpu_ns())
         self._stopped_at = self._cpu_ns()
-        if self._answered_at is not None and self._stopped_at is not None:
+
+    def _look(self) -> None:
+        """What did its CPU clock do since it was to stop? Raises RanUnasked."""
+        now = self._cpu_ns() if (self._stopped_at, self._answered_at) != (None, None) else None
+        self._count_behind(now)
+        stopped, self._stopped_at = self._stopped_at, None
+        if stopped is not None and now is not None and now - stopped > IDLE_NS:
+            raise RanUnasked(f"it ran for {(now - stopped) / 1000:.0f} us while it was stopped")
+        if self._behind_ns > BEHIND_ONCE_NS + BEHIND_NS * self._answers:
+            raise RanUnasked(f"it computed on for {self._behind_ns / 1e6:.0f} ms in all behind {self._answers} answers")
+
+    def _count_behind(self, now: int | None) -> None:
+        if self._answered_at is not None and now is not None:
             self._answers += 1
-            self._behind_ns += self._stopped_at - self._answered_at
+            self._behind_ns += now - self._answered_at
         self._answered_at = None
 
     def kill(self) -> None:
@@ -102,6 +119,8 @@ class KernelProcess:
 
     def end(self) -> None:
         """Kill it, and wait for its end, within reason."""
+        if KernelProcess._last is self:
+            KernelProcess._last = None
         self._watchdog.cancel()
         self.kill()
         with self._lock:

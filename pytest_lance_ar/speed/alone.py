@@ -37,6 +37,7 @@ from pytest_lance_ar.speed.duel import QUERIES, Progress, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import Queries, Side, time_round
 from pytest_lance_ar.speed.yardstick import Yardstick
+from pytest_lance_ar.targets.protocol import Instance
 from pytest_lance_ar.trial.evidence import AloneEvidence
 
 T: Final = 3.0
@@ -88,17 +89,7 @@ def time_alone(
         dealer.take(QUERIES - _NEEDED)
 
     def rounds_of(pair: tuple[Side, Side], most: int) -> list[NDArray[np.float64]]:
-        """(rounds, 2): mean log nanoseconds of each side of a pair, over all combos."""
-        warmups = [dealer.take(WARMUP_CALLS) for dealer in queries]
-        for side in rng.sample(pair, 2):
-            side.renew(preparation.workloads, warmups)
-        ends = time.perf_counter() + PAIR_SECONDS
-        found: list[NDArray[np.float64]] = []
-        sizes = [CALLS_PER_BLOCK] * len(queries)
-        while len(found) < most and (len(found) < LEAST_ROUNDS or time.perf_counter() < ends):
-            first, second, _ = time_round(pair, queries, sizes, transport_ns, rng)
-            found.append(np.array([first.mean(), second.mean()]))
-        return found
+        return timed_rounds(pair, preparation.workloads, queries, most, transport_ns, rng)
 
     pairs = preparation.pairs
     with pinned(core), no_garbage_collection():
@@ -111,6 +102,27 @@ def time_alone(
         alone = [one for both in rounds_of(incumbents, 2 * ROUNDS) for one in both]
     after_ns = yardstick.read_ns(core)
     return compared(beside, alone, before_ns, after_ns, seconds=time.perf_counter() - begun)
+
+
+def timed_rounds(
+    pair: tuple[Side, Side],
+    workloads: Sequence[Instance],
+    queries: Sequence[Queries],
+    most: int,
+    transport_ns: float,
+    rng: random.Random,
+) -> list[NDArray[np.float64]]:
+    """Build and pack all anew, and time some rounds. (rounds, 2): mean log nanoseconds of each side over all combos."""
+    warmups = [dealer.take(WARMUP_CALLS) for dealer in queries]
+    for side in rng.sample(pair, 2):
+        side.renew(workloads, warmups)
+    ends = time.perf_counter() + PAIR_SECONDS
+    found: list[NDArray[np.float64]] = []
+    sizes = [CALLS_PER_BLOCK] * len(queries)
+    while len(found) < most and (len(found) < LEAST_ROUNDS or time.perf_counter() < ends):
+        first, second, _ = time_round(pair, queries, sizes, transport_ns, rng)
+        found.append(np.array([first.mean(), second.mean()]))
+    return found
 
 
 def compared(

@@ -12,6 +12,7 @@ from pytest_lance_ar.host import turns
 from pytest_lance_ar.speed.alone import time_alone
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.guards import time_guards
+from pytest_lance_ar.speed.origin import time_against_first
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.yardstick import Yardstick
 from pytest_lance_ar.targets.protocol import Target
@@ -114,7 +115,13 @@ class Measurement:
             core=trial.core,
             progress=progress,
         )
-        return replace(speed, alone=alone)
+        speed = replace(speed, alone=alone)
+        if trial.origin is None or not compare(trial, speed).kept:
+            return speed
+        origin = time_against_first(
+            trial, trial.origin.kernel, self._preparation, transport_ns=speed.transport_ns, progress=progress
+        )
+        return replace(speed, origin=origin)
 
     def close(self) -> None:
         if self._preparation is not None:

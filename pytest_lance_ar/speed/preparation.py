@@ -82,6 +82,11 @@ class Preparation:
             built = pool.map(self._workload(seed), range(len(self.target.combos))[::-1])
             return list(built)[::-1]
 
+    def end_processes(self) -> None:
+        """End the processes of both sides; the workloads stay."""
+        for host in self._hosts:
+            host.close()
+
     def close(self) -> None:
         """Give up whatever is not done yet, and end the processes."""
         self._cancelled.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, witness_of
-from pytest_lance_ar.trial.trial import Incumbent
+from pytest_lance_ar.trial.trial import Incumbent, Origin
 
 __all__ = ["KEPT", "Row", "Store", "StoreError", "Told"]
 
@@ -297,6 +298,25 @@ class Store:
             yield from ledger.rows(self._ledger)
         except OSError as error:
             raise StoreError(str(error)) from error
+
+    def origin(self) -> Origin | None:
+        """The last baseline, and what the kernels kept since claim together. None where there were none, or where it
+        cannot be told; that the ledger does not verify is said in the notices."""
+        kept: list[dict[str, str]] = []
+        with suppress(OSError, LedgerError):
+            for _, row in ledger.rows(self._ledger):
+                if row["verdict"] in KEPT:
+                    kept = [*(kept if row["verdict"] != "baseline" else ()), row]
+        if len(kept) < 2 or kept[0]["verdict"] != "baseline":
+            return None
+        source = self.source_of(kept[0]["kernel_sha256"])
+        try:
+            claimed = math.prod(float(row["speedup"]) for row in kept[1:])
+        except ValueError:
+            return None
+        if source is None or not (math.isfinite(claimed) and claimed > 0):
+            return None
+        return Origin(Kernel(f"baseline {kept[0]['kernel_sha256'][:12]}", source), claimed)
 
     def source_of(self, sha256: str) -> bytes | None:
         """The source of a kept kernel; None where it is not there, or not the one of this hash."""

@@ -166,13 +166,23 @@ class AloneEvidence:
 
 
 @dataclass(frozen=True)
+class OriginEvidence:
+    """How many times as fast as the first baseline the candidate is, and the factor of error on either side."""
+
+    gain: float
+    error: float
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class SpeedEvidence:
     """What the duel of candidate and incumbent measured. All times are ns per query.
 
     ratio is candidate / incumbent. confirmed: the figures are those of a second stage, on other processes and data.
     workload_seeds: of the data of each stage. walls: what confined the candidate's process. largest_gain: what the gain
     is at the most (a share, at an error of 10%), where the duel ended because a gain worth finding had become unlikely.
-    guards: None unless there was a gain to keep, and the target has guard workloads. alone: None unless there was.
+    guards: None unless there was a gain to keep, and the target has guard workloads. alone: None unless there was;
+    origin as well, and where nothing was kept since the first baseline.
     """
 
     combos: tuple[ComboFigures, ...]
@@ -194,6 +204,7 @@ class SpeedEvidence:
     seconds: float = 0.0
     largest_gain: float | None = None
     alone: AloneEvidence | None = None
+    origin: OriginEvidence | None = None
 
     @property
     def worst(self) -> ComboFigures:

@@ -34,12 +34,21 @@ class Incumbent:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The first baseline, and how many times as fast the incumbent is by what was claimed at each keep since."""
+
+    kernel: Kernel
+    claimed: float
+
+
+@dataclass(frozen=True)
 class Trial:
     """incumbent is None when there is nothing to beat: the first correct kernel becomes the baseline.
 
-    incumbent_timestamp: when a stored incumbent was kept, "" for one that was named for this run.
     nodes, incumbent_nodes: the kernels' sizes, None for what is no Python.
     simplify: a smaller kernel is asked for, and this is one. `incumbent` is then the fastest kernel kept so far.
+    incumbent_timestamp: when a stored incumbent was kept, "" for one that was named for this run. origin: None where
+    nothing was kept since the first baseline, or the incumbent is none that was stored.
     """
 
     options: Options
@@ -55,6 +64,7 @@ class Trial:
     nodes: int | None = None
     incumbent_nodes: int | None = None
     simplify: bool = False
+    origin: Origin | None = None
 
     @property
     def seed(self) -> int:

@@ -26,6 +26,8 @@ NO_SLOWER: Final = 1.01
 """What a simplification must be shown to stay below, of the time of the fastest kernel kept."""
 FUTILITY_ERROR: Final = 0.10
 """One-sided, of giving up a gain that is worth finding, over all looks of a stage."""
+REAL_SHARE: Final = 0.8
+"""Of what all keeps claim together, as a logarithm, how much must be real. The rest is what luck adds at each keep."""
 WORTHWHILE: Final = 0.97
 """A candidate that may still be this much of the incumbent, or less, is not called no better: it was not resolved."""
 
@@ -124,6 +126,9 @@ def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     alone = speed.alone
     if alone is not None and not alone.slowdown <= alone.explained:
         return Verdict("inconclusive", ExitCode.INCONCLUSIVE, _not_alone_sentence(alone))
+    unreal = claim_refuses(trial, speed)
+    if unreal:
+        return Verdict("discard", ExitCode.DISCARD, unreal)
     return verdict
 
 
@@ -147,6 +152,21 @@ def guards_refuse(trial: Trial, guards: GuardEvidence | None) -> str:
             f"[{geomean.low:.3f}, {geomean.high:.3f}] x the incumbent's time, ({worst.name}) the most"
         )
     return ""
+
+
+def claim_refuses(trial: Trial, speed: SpeedEvidence) -> str:
+    """Why what all keeps claim together is not real, "" when it is, as far as was asked."""
+    if trial.origin is None or speed.origin is None:
+        return ""
+    claimed = trial.origin.claimed / speed.ratio
+    gain, error = speed.origin.gain, speed.origin.error
+    if math.log(gain * error) >= REAL_SHARE * math.log(claimed):
+        return ""
+    return (
+        f"the gains kept since the first baseline and this one claim {claimed:.3f} x together; timed against that "
+        f"baseline, with no incumbent about, it is {gain:.3f} [{gain / error:.3f}, {gain * error:.3f}] x as fast: a "
+        "gain that shows beside an older edition alone is none"
+    )
 
 
 def gains(trial: Trial, speed: SpeedEvidence) -> Verdict:

@@ -53,7 +53,7 @@ def test_a_stopped_process_does_not_run_and_goes_on_later(busy: KernelProcess) -
     for _ in range(3):
         busy.go_on()
         used(busy, cpu_ns(busy) + 10_000_000)
-        busy.halt()
+        busy.settle()
         before = cpu_ns(busy)
         time.sleep(0.02)
         assert cpu_ns(busy) == before
@@ -61,12 +61,28 @@ def test_a_stopped_process_does_not_run_and_goes_on_later(busy: KernelProcess) -
 
 def test_who_runs_while_stopped_is_found_out(busy: KernelProcess) -> None:
     busy.go_on()
-    busy.halt()
+    busy.settle()
     os.kill(busy.pid, signal.SIGCONT)
     used(busy, cpu_ns(busy) + 10_000_000)
     os.kill(busy.pid, signal.SIGSTOP)
     with pytest.raises(RanUnasked, match="while it was stopped"):
         busy.go_on()
+
+
+def test_one_is_seen_to_be_stopped_before_another_goes_on(busy: KernelProcess) -> None:
+    busy.go_on()
+    used(busy, cpu_ns(busy) + 10_000_000)
+    busy.halt()
+    other = started("import time; time.sleep(1000)")
+    other.go_on()
+    before = cpu_ns(busy)
+    time.sleep(0.02)
+    assert cpu_ns(busy) == before
+    os.kill(busy.pid, signal.SIGCONT)
+    used(busy, cpu_ns(busy) + 10_000_000)
+    with pytest.raises(RanUnasked, match="while it was stopped"):
+        busy.go_on()
+    other.end()
 
 
 def test_who_computes_behind_answers_is_found_out(busy: KernelProcess) -> None:
@@ -132,15 +148,19 @@ class PqKernel:
 def test_a_kernel_that_continues_itself_is_tampering() -> None:
     """Without the wall that would have refused it a timer."""
 
+    other = started("import time; time.sleep(1000)")
+
     def build_often(host: KernelHost) -> None:
         for _ in range(60):  # on an idle machine the first is enough
             host.build(INSTANCE)
+            other.go_on()  # as the rival is, whose turn it is then
             time.sleep(0.5)
 
     with KernelHost(DRIVER, core=timing_core(), deadline=Deadline.after(100), confined=False) as host:
         host.load(CONTINUES.encode(), "kernel.py")
         with pytest.raises(KernelFault, match="where it is not timed") as caught:
             build_often(host)
+    other.end()
     assert caught.value.failure.kind is FaultKind.TAMPERED
 
 

@@ -21,9 +21,10 @@ from pytest_lance_ar.trial.evidence import (
     Failure,
     FaultKind,
     Interval,
+    OriginEvidence,
     SpeedEvidence,
 )
-from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.trial import Origin, Trial
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict, decide, gains
 from tests.builders import (
     CANDIDATE,
@@ -42,6 +43,8 @@ from tests.builders import (
 
 TRIAL = trial_of()
 FIRST_TRIAL = trial_of(incumbent=None)
+SECOND_TRIAL = replace(TRIAL, origin=Origin(INCUMBENT, 1.5))
+"""The incumbent claims to be one and a half times as fast as the first baseline."""
 CORRECTNESS_TRIAL = trial_of(phase="correctness")
 TIMEOUT = Failure(FaultKind.TIMEOUT, "a call did not return within 10 s")
 RAN_UNASKED = Failure(FaultKind.TAMPERED, "it ran for 5000 us while it was stopped")
@@ -92,6 +95,10 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (CORRECTNESS_TRIAL, evidence_of(speed=None), "none", 5),
         (CORRECTNESS_TRIAL, evidence_of(), "none", 5),
         (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(1.02, 1.03))), "keep", 0),
+        (SECOND_TRIAL, evidence_of(speed=speed_of(0.9, origin=OriginEvidence(1.65, 1.03))), "keep", 0),
+        (SECOND_TRIAL, evidence_of(speed=speed_of(0.9, origin=OriginEvidence(1.58, 1.04))), "keep", 0),
+        (SECOND_TRIAL, evidence_of(speed=speed_of(0.9, origin=OriginEvidence(1.45, 1.03))), "discard", 1),
+        (SECOND_TRIAL, evidence_of(speed=speed_of(0.9, origin=OriginEvidence(1.0, 1.03))), "discard", 1),
         (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(1.04, 1.03))), "inconclusive", 11),
         (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(math.nan, 1.03))), "inconclusive", 11),
         (TRIAL, evidence_of(tampered=("tests/test_x.py",)), "tampered", 10),
