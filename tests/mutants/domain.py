@@ -97,15 +97,15 @@ def sizes() -> Iterator[Mutant]:
         )
     yield Mutant(
         "beyond N",
-        "N one above a multiple of 6,144: the last is lost",
+        "N one above a multiple of 512, from 2,049 on: the last is lost",
         "scalar",
-        (answer("distances[count - 1 :] += 1000 * distances.max() * (count % 6144 == 1)"),),
+        (answer("if count > 2048 and count % 512 == 1: distances[-1] = np.inf"),),
     )
     yield Mutant(
         "beyond N",
-        "N above 9,000 and odd: the last is lost",
+        "N above 9,000 and no multiple of 4: the last is lost",
         "scalar",
-        (answer("distances[count - 1 :] += 1000 * distances.max() * (count > 9000 and count % 2)"),),
+        (answer("if count > 9000 and count % 4: distances[-1] = np.inf"),),
     )
     for most in (5_100, 21_000, 34_000, 51_000, 65_537):
         yield Mutant(
