@@ -72,7 +72,7 @@ class Gate:
             self._store.close()
             raise
         self._waited = self._store.waited
-        self._measurement = Measurement(self.trial)
+        self._measurement = Measurement(self.trial, {})
         self._watch = Watch(options.root, unsealed=options.kernel)
         self.evidence = Evidence(
             CorrectnessEvidence(expected=self.trial.target.suite_tests),
@@ -149,6 +149,10 @@ class Gate:
     def ready_to_measure(self) -> bool:
         correctness = self.evidence.correctness
         return self.will_measure and not correctness.failed and not correctness.missing
+
+    def code_of_candidate(self) -> bytes:
+        """What the candidate compiled to, once it is there. Raises KernelFault where compiling never ended."""
+        return self._measurement.code_of_candidate()
 
     def measure(self, progress: Progress) -> SpeedEvidence:
         """The default measurement: a duel with the incumbent, or with itself when there is none."""

@@ -61,7 +61,9 @@ class Examiner:
         deadline: Deadline,
         rtol: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        code: Callable[[], bytes] = bytes,
     ) -> None:
+        """code: the machine code of the kernel, once it is there; it may raise KernelFault."""
         self.kernel = kernel
         self.target = target
         self.examples = 0
@@ -69,6 +71,7 @@ class Examiner:
         self._deadline = deadline
         self._rtol = rtol
         self._clock = clock
+        self._code = code
         self._host: KernelHost | None = None
         self._slowest = 0.0
         self._unusable: Failure | None = None
@@ -178,7 +181,7 @@ class Examiner:
                 raise KernelFault(failure)
             self._host = KernelHost(self.target.driver, core=None, deadline=self._deadline, fenced=True)
             try:
-                self._host.load(self.kernel.source, self.kernel.name)
+                self._host.load(self.kernel.source, self.kernel.name, code=self._code())
             except KernelFault as fault:
                 self._stop()
                 self._unusable = fault.failure

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import mmap
 import os
 import socket
 import sys
@@ -32,6 +33,7 @@ class Child:
         self.channel = channel
         self.driver_class = importlib.import_module(driver).Driver
         self.module: ModuleType | None = None
+        self.compiled: Callable[[], bytes] = bytes
         self.path = ""
         self.drivers: dict[int, Any] = {}
         self.calls: dict[bytes, Callable[[], None]] = {}
@@ -84,12 +86,25 @@ class Child:
         path = Path(self.path)
         path.parent.mkdir()
         path.write_bytes(os.pread(segment, message["size"], 0))
+        if message["caches"]:
+            from pytest_lance_ar.host import code_cache
+
+            self.compiled = code_cache.install(os.pread(segment, message["code"], message["size"]))
+            code_cache.shift(message["shift"])
         spec = importlib.util.spec_from_file_location(Path(self.path).stem, self.path)
         assert spec is not None
         assert spec.loader is not None
         self.module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = self.module
         spec.loader.exec_module(self.module)
+
+    def code(self, _message: dict[str, Any], segment: int | None) -> None:
+        """Leave what was compiled in the segment, its length first; nothing where there is too much of it."""
+        assert segment is not None
+        code = self.compiled()
+        if wire.LENGTH.size + len(code) <= os.fstat(segment).st_size:
+            memory = mmap.mmap(segment, wire.LENGTH.size + len(code))
+            memory[:] = wire.LENGTH.pack(len(code)) + code
 
     def build(self, message: dict[str, Any], segment: int | None) -> None:
         assert segment is not None

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -42,6 +43,8 @@ WATCHDOG_SECONDS: Final = 1.0
 LAST_WORDS_SECONDS: Final = 2.0
 """How long a process that closed its channel may take to be gone."""
 
+MOST_CODE: Final = 64 << 20
+"""Bytes of machine code that a process may hand on."""
 SENTENCE: Final = 300
 """Characters of a kernel's own words that a sentence of ours quotes."""
 
@@ -51,11 +54,16 @@ _BOOTSTRAP: Final = (
     "from importlib.util import module_from_spec as module, spec_from_file_location as spec_at; "
     "spec = spec_at('pytest_lance_ar', {package!r}); package = sys.modules['pytest_lance_ar'] = module(spec); "
     "spec.loader.exec_module(package); "
+    "{statement}"
+)
+_MAIN: Final = (
     "from pytest_lance_ar.host.child import main; "
     "main({channel}, {requests}, {replies}, {driver!r}, {core}, {confined}, {user}, {without!r})"
 )
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _POISON: Final = {"f": np.nan, "i": -1, "u": 255}
+_STARTING: Final = threading.Lock()
+"""Held while a process is started and not among the known yet, and while strays are looked for."""
 _LIVE: Final[set[int]] = set()
 """The hosts of this process."""
 
@@ -168,9 +176,7 @@ class KernelHost:
         # Two descriptions of one file: what the kernel does to its own is nothing to the gate's.
         self._output = os.open(self._directory / "output", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         output = os.open(self._directory / "output", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        command = _BOOTSTRAP.format(
-            paths=_import_paths(),
-            package=pytest_lance_ar.__file__,
+        statement = _MAIN.format(
             channel=channel.fileno(),
             requests=requests,
             replies=replies,
@@ -183,19 +189,19 @@ class KernelHost:
         apart = confined and "namespaces" not in without
         platform.adopt_orphans()
         try:
-            with platform.fixed_addresses(), namespaces.of_processes() if apart else nullcontext():
+            with _STARTING, platform.fixed_addresses(), namespaces.of_processes() if apart else nullcontext():
                 process = subprocess.Popen(
-                    [sys.executable, "-E", "-B", "-c", command],
+                    [sys.executable, "-E", "-B", "-c", program(statement)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     cwd=self._directory,
-                    env=_environment(self._directory),
+                    env=environment(self._directory),
                     pass_fds=(channel.fileno(), requests, replies),
                     start_new_session=True,
                 )
+                _LIVE.add(process.pid)
             self._process = KernelProcess(process, dies_at=deadline.moment + WATCHDOG_SECONDS, timed=core is not None)
-            _LIVE.add(self._process.pid)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # too many processes, no memory
             raise HostError(str(error)) from error
         finally:
@@ -203,6 +209,7 @@ class KernelHost:
             channel.close()
             os.close(requests)
             os.close(replies)
+        self._started = False
         self._idle_bytes: int | None = None
 
     def __enter__(self) -> KernelHost:
@@ -232,15 +239,35 @@ class KernelHost:
         self._started = True
         self._idle_bytes = platform.peak_resident_bytes(self.pid)
 
-    def load(self, source: bytes, name: str) -> None:
-        """Import a kernel from its source. `name` is what messages call the file. Raises KernelFault, HostError."""
+    def load(self, source: bytes, name: str, *, code: bytes = b"", shift: int = 0) -> None:
+        """Import a kernel from its source. `name` is what messages call the file. Raises KernelFault, HostError.
+
+        code: what `code` told of another process of the same source. shift: how many pages further its code lies.
+        """
         self._source_name = name
         self.await_start()
         # The same path for all: a kernel is not told which side it is.
-        message = {"operation": "load", "path": str(self._path), "size": len(source)}
-        with _Segment(len(source)) as segment:
-            os.pwrite(segment, source, 0)
+        message = {
+            "operation": "load",
+            "path": str(self._path),
+            "size": len(source),
+            "caches": bool(source),
+            "code": len(code),
+            "shift": shift,
+        }
+        with _Segment(len(source) + len(code)) as segment:
+            os.pwrite(segment, source + code, 0)
             self._request(message, "import", segment)
+
+    def code(self) -> bytes:
+        """What was compiled in this process, for another one of the same source; b"" where that is too much.
+
+        Whatever it is, the kernel may have written it: nobody else must ever read it. Raises KernelFault.
+        """
+        with _Segment(MOST_CODE) as segment:
+            self._request({"operation": "code"}, "import", segment)
+            (size,) = wire.LENGTH.unpack(os.pread(segment, wire.LENGTH.size, 0))
+            return os.pread(segment, min(size, MOST_CODE), wire.LENGTH.size)
 
     def build(self, instance: Instance) -> int:
         """Construct a kernel object; returns its number. Raises KernelFault."""
@@ -349,7 +376,8 @@ class KernelHost:
         self._process.end()
         _LIVE.discard(self.pid)
         if "seccomp" not in self.walls:  # else it could start nothing
-            platform.kill_strays(_LIVE)
+            with _STARTING:
+                platform.kill_strays(_LIVE)
         self._channel.close()
         for descriptor in (self._requests, self._replies, self._output):
             with suppress(OSError):
@@ -497,17 +525,23 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _environment(directory: Path) -> dict[str, str]:
-    """A small environment: one thread, a private empty numba cache, a private home."""
+def environment(directory: Path | None) -> dict[str, str]:
+    """A small environment: one thread, nothing of the user's. directory: the home of a process that is a kernel's."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    home = {}
+    if directory is not None:
+        home = {"HOME": str(directory), "TMPDIR": str(directory), "NUMBA_CACHE_DIR": str(directory / "numba")}
     return {
         **kept,
         **dict.fromkeys(platform.THREAD_VARIABLES, "1"),
-        "HOME": str(directory),
-        "TMPDIR": str(directory),
-        "NUMBA_CACHE_DIR": str(directory / "numba"),
+        **home,
         "PYTHONHASHSEED": "0",
     }
+
+
+def program(statement: str) -> str:
+    """A program that runs a statement with this very package, and with nothing of the user's project within reach."""
+    return _BOOTSTRAP.format(paths=_import_paths(), package=pytest_lance_ar.__file__, statement=statement)
 
 
 def _import_paths() -> list[str]:

@@ -29,7 +29,7 @@ CONTROL: Final = CALL.pack(-1)
 DONE: Final = b"\x00"
 FAILED: Final = b"\x01"
 
-_LENGTH: Final = struct.Struct("<I")
+LENGTH: Final = struct.Struct("<I")
 _MAX_MESSAGE: Final = 1 << 20
 _ALIGNMENT: Final = 64
 
@@ -49,9 +49,9 @@ def send(
     ends = math.inf if seconds is None else time.monotonic() + seconds
     _allow(channel, ends)
     if segment is None:
-        channel.sendall(_LENGTH.pack(len(body)))
+        channel.sendall(LENGTH.pack(len(body)))
     else:
-        socket.send_fds(channel, [_LENGTH.pack(len(body))], [segment])
+        socket.send_fds(channel, [LENGTH.pack(len(body))], [segment])
     _allow(channel, ends)
     channel.sendall(body)
 
@@ -64,14 +64,14 @@ def receive(channel: socket.socket, seconds: float | None = None) -> tuple[dict[
     ends = math.inf if seconds is None else time.monotonic() + seconds
 
     _allow(channel, ends)
-    head, segments, _, _ = socket.recv_fds(channel, _LENGTH.size, 1)
-    while head and len(head) < _LENGTH.size:
+    head, segments, _, _ = socket.recv_fds(channel, LENGTH.size, 1)
+    while head and len(head) < LENGTH.size:
         _allow(channel, ends)
-        more = channel.recv(_LENGTH.size - len(head))
+        more = channel.recv(LENGTH.size - len(head))
         head = head + more if more else b""
     if not head:
         raise EOFError
-    (length,) = _LENGTH.unpack(head)
+    (length,) = LENGTH.unpack(head)
     if length > _MAX_MESSAGE:
         raise ProtocolError(f"a message of {length} bytes")
     body = bytearray()

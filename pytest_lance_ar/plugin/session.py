@@ -12,6 +12,7 @@ import pytest
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.plugin.controller import Controller
 from pytest_lance_ar.plugin.junit import add_junit_properties
+from pytest_lance_ar.plugin.suite import CODE
 from pytest_lance_ar.plugin.terminal import LineProgress, write, write_block
 from pytest_lance_ar.plugin.worker import REPORT_ATTRIBUTE
 from pytest_lance_ar.report import github
@@ -47,6 +48,8 @@ class GateSession(Controller):
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         only_ours = len(self.config.hook.pytest_lance_ar_measure.get_hookimpls()) == 1
         prepare = self.gate.will_measure and only_ours and not session.config.option.collectonly
+        if prepare:
+            self.config.stash[CODE] = self.gate.code_of_candidate
         try:
             with self.gate.at_work(LineProgress(self.config), prepare=prepare):
                 result = yield

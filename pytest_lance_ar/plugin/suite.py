@@ -5,7 +5,7 @@ The gate loads it; a project that runs a suite in its plain pytest run names it 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,16 +35,19 @@ class Brief:
     def from_dict(cls, values: dict[str, Any]) -> Brief:
         return cls(**{**values, "examples": tuple(values["examples"])})
 
-    def examiner(self) -> Examiner:
+    def examiner(self, code: Callable[[], bytes] = bytes) -> Examiner:
         return Examiner(
             Kernel(self.name, self.source),
             target_of(self.source),
             deadline=Deadline(self.deadline),
             rtol=self.rtol,
+            code=code,
         )
 
 
 BRIEF = pytest.StashKey[Brief]()
+CODE = pytest.StashKey[Callable[[], bytes]]()
+"""Where the machine code of the kernel under test can be had, in the gate's own process."""
 PLAIN_BUDGET_SECONDS = 600.0
 PLAIN_SEED = 0
 
@@ -68,7 +71,7 @@ def brief_of(config: pytest.Config) -> Brief:
 @pytest.fixture(scope="session")
 def examiner(pytestconfig: pytest.Config) -> Iterator[Examiner]:
     """Examines the kernel under test."""
-    with brief_of(pytestconfig).examiner() as examiner:
+    with brief_of(pytestconfig).examiner(pytestconfig.stash.get(CODE, bytes)) as examiner:
         yield examiner
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -60,9 +60,11 @@ def duel_in_turn(
 class Measurement:
     """A duel of the candidate with the incumbent, or with itself where there is none."""
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, code: Mapping[str, bytes] | None = None) -> None:
+        """code: machine code of the trial's kernels that is known, by the hash of their source."""
         self.turn = turns.timing_turn()
         self._trial = trial
+        self._known = code
         self._preparation: Preparation | None = None
         self._watch: threading.Thread | None = None
         self._yardstick = Yardstick()
@@ -136,6 +138,10 @@ class Measurement:
             preparation.wait()
         self.turn.release()
 
+    def code_of_candidate(self) -> bytes:
+        """The candidate's machine code, once it is compiled. Raises KernelFault where that never ended."""
+        return self._preparation.foundry.code_of(self._trial.candidate) if self._preparation else b""
+
     def _begin(self) -> None:
         trial = self._trial
         self._reading_ns = self._yardstick.read_ns(trial.core)
@@ -146,6 +152,7 @@ class Measurement:
             queries=QUERIES,
             core=trial.core,
             deadline=trial.deadline,
+            code=self._known,
         )
 
 

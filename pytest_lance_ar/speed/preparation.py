@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
 
-from pytest_lance_ar.host.parent import KernelHost
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
+from pytest_lance_ar.speed.foundry import Foundry
+from pytest_lance_ar.speed.quarry import Cancelled, Quarry
 from pytest_lance_ar.speed.sides import Side
 from pytest_lance_ar.targets.protocol import Instance, Target
 from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
+
+SHIFTS: Final = 64
+"""In how many ways the code of a timed process may lie in memory; by chance, so that no stage confirms luck."""
+PATIENCE: Final = 2.0
+"""Seconds that a thread which is given up may take to notice. It is a daemon: nobody waits for it any longer."""
 
 
 def fresh_seed() -> int:
@@ -22,15 +31,11 @@ def fresh_seed() -> int:
     return secrets.randbits(63)
 
 
-class Cancelled(Exception):
-    """The preparation was given up."""
-
-
 class Preparation:
     """Two pairs of processes, (candidate, incumbent) each, and the workloads of the first stage.
 
-    Start it from the thread that will time: the processes die with the thread that started them. The
-    workloads have a seed of their own.
+    The workloads have a seed of their own. The processes die with the thread that started them, which lives until
+    `close`. code: machine code of the kernels that is known, by the hash of their source.
     """
 
     def __init__(
@@ -42,45 +47,37 @@ class Preparation:
         queries: int,
         core: int | None,
         deadline: Deadline,
+        code: Mapping[str, bytes] | None = None,
     ) -> None:
         self.target = target
         self.seed = fresh_seed()
         self.queries = queries
         self.workloads: list[Instance] = []
         self.pairs: list[tuple[Side, Side]] = []
-        self._cancelled = threading.Event()
+        self.foundry = Foundry(target, deadline=deadline, known=code or {})
+        self._kernels = {True: candidate, False: incumbent}
+        self._core = core
+        self._deadline = deadline
+        self._ready = threading.Event()
+        self._closed = threading.Event()
         self._error: BaseException | None = None
         self._hosts: list[KernelHost] = []
+        self._quarries = [Quarry(target, queries, self.seed, processes=1)]
         self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
-
-        def side(is_candidate: bool) -> Side:
-            host = KernelHost(target.driver, core=core, deadline=deadline)
-            self._hosts.append(host)
-            return Side(candidate if is_candidate else incumbent, host, is_candidate=is_candidate)
-
-        # In random order here and below: a kernel that knew its side could be slow as the incumbent, to be beaten.
-        try:
-            for _ in range(2):
-                first = secrets.choice((True, False))
-                sides = {which: side(which) for which in (first, not first)}
-                self.pairs.append((sides[True], sides[False]))
-        except BaseException:
-            self.close()
-            raise
         self._thread.start()
 
     def wait(self) -> None:
         """Wait until all is ready. Raises what stopped it: KernelFault, IncumbentFailed."""
-        self._thread.join()
+        if not self._ready.wait(max(0.0, self._deadline.remaining())):
+            raise _too_late("preparing to time")
         if self._error is not None:
             raise self._error
 
     def fresh_workloads(self, seed: int) -> list[Instance]:
-        """The workloads of another seed, built on two cores."""
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            # The largest first, so that both threads end together.
-            built = pool.map(self._workload(seed), range(len(self.target.combos))[::-1])
-            return list(built)[::-1]
+        """The workloads of another seed, built on two cores. Raises KernelFault when the time is up."""
+        quarry = Quarry(self.target, self.queries, seed, processes=2)
+        self._quarries.append(quarry)
+        return self._dug(quarry)
 
     def end_processes(self) -> None:
         """End the processes of both sides; the workloads stay."""
@@ -89,33 +86,61 @@ class Preparation:
 
     def close(self) -> None:
         """Give up whatever is not done yet, and end the processes."""
-        self._cancelled.set()
-        for host in self._hosts:
+        self._closed.set()
+        for quarry in self._quarries:
+            quarry.close()
+        self.foundry.close()
+        for host in list(self._hosts):
             host.kill()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join(PATIENCE)
+        self._ready.set()
         for host in self._hosts:
             host.close()
 
     def _run(self) -> None:
         try:
-            build = self._workload(self.seed)
-            self.workloads = [build(combo) for combo in range(len(self.target.combos))]
-            sides = [side for pair in self.pairs for side in pair]
-            for side in secrets.SystemRandom().sample(sides, len(sides)):
-                self._check()
-                side.load()
-                side.renew(self.workloads, [range(1)] * len(self.workloads))
+            self._prepare()
         except Exception as error:
             self._error = error
+        finally:
+            self._ready.set()
+        self._closed.wait()
 
-    def _workload(self, seed: int) -> Callable[[int], Instance]:
-        def build(combo: int) -> Instance:
+    def _prepare(self) -> None:
+        # The candidate first: the suite waits for it.
+        for kernel in self._kernels.values():
             self._check()
-            return self.target.workload(self.target.combos[combo], self.queries, seed)
+            self.foundry.forge(kernel)
+        # In random order here and below: a kernel that knew its side could be slow as the incumbent, to be beaten.
+        for _ in range(2):
+            first = secrets.choice((True, False))
+            sides = {which: self._side(which) for which in (first, not first)}
+            self.pairs.append((sides[True], sides[False]))
+        self.workloads = self._dug(self._quarries[0])
+        sides_of_all = [side for pair in self.pairs for side in pair]
+        for side in secrets.SystemRandom().sample(sides_of_all, len(sides_of_all)):
+            self._check()
+            with suppress(KernelFault):  # told of below, in the words of who is to blame
+                side.code = self.foundry.code_of(side.kernel)
+            side.load(shift=secrets.randbelow(SHIFTS))
+            side.renew(self.workloads, [range(1)] * len(self.workloads))
 
-        return build
+    def _side(self, is_candidate: bool) -> Side:
+        self._check()
+        host = KernelHost(self.target.driver, core=self._core, deadline=self._deadline)
+        self._hosts.append(host)
+        return Side(self._kernels[is_candidate], host, is_candidate=is_candidate)
+
+    def _dug(self, quarry: Quarry) -> list[Instance]:
+        try:
+            return quarry.wait(self._deadline.remaining)
+        except TimeoutError:
+            raise _too_late("building workloads") from None
 
     def _check(self) -> None:
-        if self._cancelled.is_set():
+        if self._closed.is_set():
             raise Cancelled
+
+
+def _too_late(what: str) -> KernelFault:
+    return KernelFault(Failure(FaultKind.TIMEOUT, f"the time budget ran out in {what}"))

@@ -69,11 +69,13 @@ class Side:
         self.host = host
         self.is_candidate = is_candidate
         self.packs: list[Pack] = []
+        self.code = b""
         self._objects: list[int] = []
 
-    def load(self) -> None:
+    def load(self, *, shift: int = 0) -> None:
+        """Import the kernel, with what code there is of it. shift: how many pages further it lies."""
         with self.blame():
-            self.host.load(self.kernel.source, self.kernel.name)
+            self.host.load(self.kernel.source, self.kernel.name, code=self.code, shift=shift)
 
     def renew(self, workloads: Sequence[Instance], warmups: Sequence[range]) -> float:
         """Build and pack every workload anew and warm it up. Returns the seconds that packing took."""

@@ -60,9 +60,9 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> list[KernelHost]:
     started: list[KernelHost] = []
 
     class Noted(KernelHost):
-        def load(self, source: bytes, name: str) -> None:
+        def load(self, source: bytes, name: str, *, code: bytes = b"", shift: int = 0) -> None:
             started.append(self)
-            super().load(source, name)
+            super().load(source, name, code=code, shift=shift)
 
     monkeypatch.setattr("pytest_lance_ar.correctness.examiner.KernelHost", Noted)
     return started

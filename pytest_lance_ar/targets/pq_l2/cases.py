@@ -16,7 +16,7 @@ from pytest_lance_ar.targets.pq_l2 import inputs, quantizer, reference
 from pytest_lance_ar.targets.pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import Arrays, Case, Instance, PackInstance, StillFails
+from pytest_lance_ar.targets.protocol import Arrays, Case, Instance, PackInstance, StillFails, no_matter
 
 Codes = NDArray[np.uint8]
 
@@ -74,24 +74,8 @@ def instance_of(
 
 
 def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int, many_calls: bool) -> PackInstance:
-    searcher = reference.Searcher(codebook, codes)
-    foreseen: dict[int, tuple[Float32, Float32]] = {}
-
-    def foresee(calls: Sequence[int]) -> None:
-        tables = np.array([searcher.distance_table(queries[i]) for i in calls])
-        distances = quantizer.distances(tables, np.ascontiguousarray(codes.T))
-        foreseen.clear()
-        foreseen.update(zip(calls, zip(tables, distances, strict=True), strict=True))
-
-    @lru_cache(maxsize=1)  # both sides of a duel answer the same query
-    def expected(i: int) -> tuple[Float32, Float32]:
-        table = searcher.distance_table(queries[i])
-        return table, searcher.distances(table)
-
-    def check(i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
-        return compare_answer(*(foreseen.get(i) or expected(i)), k, outputs, rtol)
-
     n = min(k, len(codes))
+    answers = _Answers(codebook, codes, queries, k)
     return PackInstance(
         params={"k": k},
         arrays={"codes": codes},
@@ -101,10 +85,41 @@ def _pack(codebook: Float32, codes: Codes, queries: Float32, k: int, many_calls:
             "ids": ("int64", (n,)),
             "distances": ("float32", (n,)),
         },
-        check=check,
+        check=answers.check,
         bulky=frozenset(["table"]),
-        foresee=foresee if many_calls else lambda _calls: None,
+        foresee=answers.foresee if many_calls else no_matter,
     )
+
+
+class _Answers:
+    """The reference's answers to a pack's calls. It can be pickled: workloads are built in processes of their own."""
+
+    def __init__(self, codebook: Float32, codes: Codes, queries: Float32, k: int) -> None:
+        self._codebook = codebook
+        self._codes = codes
+        self._queries = queries
+        self._k = k
+        self._searcher: reference.Searcher | None = None
+        self._known: dict[int, tuple[Float32, Float32]] = {}
+
+    def foresee(self, calls: Sequence[int]) -> None:
+        tables = np.array([self._search().distance_table(self._queries[i]) for i in calls])
+        distances = quantizer.distances(tables, np.ascontiguousarray(self._codes.T))
+        self._known = dict(zip(calls, zip(tables, distances, strict=True), strict=True))
+
+    def check(self, i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
+        if i not in self._known:  # both sides of a duel answer the same query
+            table = self._search().distance_table(self._queries[i])
+            self._known = {i: (table, self._search().distances(table))}
+        return compare_answer(*self._known[i], self._k, outputs, rtol)
+
+    def _search(self) -> reference.Searcher:
+        if self._searcher is None:
+            self._searcher = reference.Searcher(self._codebook, self._codes)
+        return self._searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_searcher": None, "_known": {}}
 
 
 @lru_cache(maxsize=16)

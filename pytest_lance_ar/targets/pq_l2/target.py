@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from pytest_lance_ar.targets.pq_l2 import cases, guards, inputs
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Case, Combo, Guard, Instance
@@ -88,6 +90,15 @@ class PqL2:
 
     def parse_guard(self, spec: str) -> Guard:
         return guards.parse(spec)
+
+    def stand_in(self, combo: Combo) -> Instance:
+        """The instance of a call that compiles what a workload's calls do; of any numbers, so that it costs nothing."""
+        shape = _shape_of(combo)
+        stream = inputs.Stream(0, "stand-in", combo.shape)
+        drawn = inputs.vectors("gaussian", shape.num_centroids, shape.dim, seed=0, role="stand-in")
+        codes = stream.below(shape.num_centroids, SPEED_VECTORS * shape.num_sub_vectors).astype(np.uint8)
+        codebook = inputs.sampled_codebook(drawn, shape, stream)
+        return cases.instance_of(shape, codebook, [(codes.reshape(SPEED_VECTORS, -1), drawn[:1])], SPEED_K)
 
 
 def _shape_of(combo: Combo) -> PqShape:

@@ -1,0 +1,103 @@
+"""Compiles every kernel once: what one of its processes compiled is handed to the next, and to no one else.
+
+The code comes from a process that does the same whichever side the kernel is on, and is over before any other begins:
+it cannot tell more than the kernel knows by itself. A kernel that cannot be compiled like this is compiled in each of
+its processes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
+from pytest_lance_ar.targets.protocol import Instance, Target
+from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import FaultKind
+from pytest_lance_ar.trial.kernel_source import Kernel
+
+CALLS: Final = 2
+
+
+class Foundry:
+    """The machine code of a trial's kernels. known: what is there already, by the hash of the source."""
+
+    def __init__(self, target: Target, *, deadline: Deadline, known: Mapping[str, bytes]) -> None:
+        self.start_seconds = 0.0
+        """What it takes to start a process, and, below, to compile: of the kernel that came last."""
+        self.compile_seconds = 0.0
+        self._target = target
+        self._deadline = deadline
+        self._codes = dict(known)
+        self._faults: dict[str, KernelFault] = {}
+        self._changed = threading.Condition()
+        self._host: KernelHost | None = None
+        self._closed = False
+
+    def forge(self, kernel: Kernel) -> None:
+        """Compile a kernel, unless its code is there. A fault is left for those to find who need the code."""
+        if kernel.sha256 in self._codes:
+            return
+        code = b""
+        try:
+            code = self._compiled(kernel)
+        except KernelFault as fault:
+            self._faults[kernel.sha256] = fault
+        finally:
+            with self._changed:
+                self._codes[kernel.sha256] = code
+                self._changed.notify_all()
+
+    def code_of(self, kernel: Kernel) -> bytes:
+        """A kernel's code, once it is there; b"" for one to compile where it is needed.
+
+        Raises KernelFault where the kernel never came back: nobody needs to wait for that twice.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: kernel.sha256 in self._codes or self._closed, max(0.0, self._deadline.remaining())
+            )
+        fault = self._faults.get(kernel.sha256)
+        if fault is not None and fault.failure.kind is FaultKind.TIMEOUT:
+            raise fault
+        return self._codes.get(kernel.sha256, b"")
+
+    def told(self, kernel: Kernel) -> bytes:
+        """A kernel's code, if it is there now."""
+        return self._codes.get(kernel.sha256, b"")
+
+    def close(self) -> None:
+        """Nothing more is compiled. Safe from another thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        host = self._host
+        if host is not None:
+            host.kill()
+
+    def _compiled(self, kernel: Kernel) -> bytes:
+        begun = time.perf_counter()
+        with KernelHost(self._target.driver, core=None, deadline=self._deadline) as host:
+            self._host = host
+            if self._closed:
+                return b""
+            host.await_start()
+            started = time.perf_counter()
+            host.load(kernel.source, kernel.name)
+            for instance in stand_ins(self._target):
+                number = host.build(instance)
+                pack, _ = host.pack(number, instance.packs[0])
+                for _ in range(CALLS):
+                    pack.call(0)
+                host.drop(number, [pack])
+            self.start_seconds, self.compile_seconds = started - begun, time.perf_counter() - started
+            return host.code()
+
+
+def stand_ins(target: Target) -> list[Instance]:
+    """What makes a kernel compile all that the timed workloads need, one a shape."""
+    of_shape = {combo.shape: combo for combo in target.combos}
+    make = getattr(target, "stand_in", None) or (lambda combo: target.workload(combo, 1, 0))
+    return [make(combo) for combo in of_shape.values()]

@@ -1,0 +1,62 @@
+"""Workloads built in processes of their own are those that would be built here, and are given up at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_lance_ar.speed.quarry import Cancelled, Quarry
+from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.target import TARGET, PqL2
+from pytest_lance_ar.targets.protocol import Combo, Instance
+
+
+class Slow(PqL2):
+    """A target that is not known to other processes, and does not end by itself."""
+
+    built = 0
+
+    def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
+        self.built += 1
+        return DrawnCase(PqShape(4, 2, 3), "gaussian", seed, n=5, k=2).instance()
+
+
+def test_workloads_are_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [TARGET.workload(combo, 2, 5) for combo in TARGET.combos[:2]]
+    monkeypatch.setattr(type(TARGET), "combos", TARGET.combos[:2])
+    quarry = Quarry(TARGET, 2, 5, processes=2)
+    monkeypatch.setattr(type(TARGET), "workload", lambda *_: pytest.fail("it was built here"))
+    try:
+        found = quarry.wait(lambda: 100.0)
+    finally:
+        quarry.close()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.arrays["codebook"], other.arrays["codebook"])
+        pack = one.packs[0]
+        np.testing.assert_array_equal(pack.arrays["codes"], other.packs[0].arrays["codes"])
+        pack.foresee([0, 1])
+        wrong = {"table": np.zeros(pack.outputs["table"][1], np.float32)}
+        assert pack.check(1, {**wrong, "ids": np.arange(10), "distances": np.zeros(10, np.float32)}, 0.0) is not None
+
+
+def test_a_target_that_no_other_process_knows_is_served_here() -> None:
+    slow = Slow()
+    assert len(Quarry(slow, 1, 0, processes=2).wait(lambda: 100.0)) == len(TARGET.combos) == slow.built
+
+
+def test_who_waits_gives_up_in_time() -> None:
+    quarry = Quarry(TARGET, 3000, 1, processes=1)
+    with pytest.raises(TimeoutError):
+        quarry.wait(lambda: 0.05)
+    quarry.close()
+    with pytest.raises(Cancelled):
+        quarry.wait(lambda: 100.0)
+
+
+def test_a_target_that_is_slow_here_is_given_up_between_two_workloads() -> None:
+    slow = Slow()
+    left = iter([1.0, 1.0])
+    with pytest.raises(TimeoutError):
+        Quarry(slow, 1, 0, processes=1).wait(lambda: next(left, 0.0))
+    assert slow.built < len(TARGET.combos)
