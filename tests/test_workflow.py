@@ -10,8 +10,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import textwrap
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests import kernels
+from tests.installed import python_at
 from tests.plugin.test_plugin import MEASURE
 
 ROOT = Path(__file__).parents[1]
@@ -27,17 +28,12 @@ KERNEL = "kernel/pq_l2.py"
 SAID = 'float(os.environ.get("RATIO", "1"))'
 CONFTEST = MEASURE.replace(SAID, 'float(trial.candidate.source.rpartition(b"# ratio ")[2])')
 FASTER, SLOWER = "# ratio 0.9\n", "# ratio 1.2\n"
-DEPENDENCIES = Path(pytest.__file__).parents[1]
 IDENTITY = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 PIP = f"""#!/bin/sh
-# What `pip install .` comes to for a package of Python files.
 [ "$*" = "install ." ] || exit 9
-site=$({{python}} -c "import sysconfig; print(sysconfig.get_path('purelib'))")
-cp -r pytest_lance_ar "$site" && mkdir "$site/pytest_lance_ar-0.dist-info" && cd "$site/pytest_lance_ar-0.dist-info" &&
-printf 'Metadata-Version: 2.1\\nName: pytest-lance-ar\\nVersion: 0\\n' > METADATA &&
-printf '[pytest11]\\nlance_ar = pytest_lance_ar.plugin\\n' > entry_points.txt &&
-echo "{DEPENDENCIES}" > ../dependencies.pth
+export PYTHONPATH={ROOT}
+exec {sys.executable} -c "from tests.installed import *; install(Path('pytest_lance_ar'), Path('{{python}}'))"
 """
 
 
@@ -106,14 +102,10 @@ def judged(upstream: Upstream, head: str, root: Path) -> tuple[int, str]:
     """Run the workflow for a pull request: exit status of the step that it ended with, and all that was printed."""
     checkout, environment = root / "checkout", root / "python"
     git(root, "clone", "-q", str(upstream.bare), str(checkout))  # of main
-    venv.create(environment, with_pip=False)
-    python = environment / "bin" / "python"
-    for name, text in {
-        "pip": PIP.replace("{python}", str(python)),
-        "pytest": f"#!{python}\nimport sys\nimport pytest\nsys.exit(pytest.main())\n",
-    }.items():
-        (environment / "bin" / name).write_text(text)
-        (environment / "bin" / name).chmod(0o755)
+    pip = environment / "bin" / "pip"
+    pip_script = PIP.replace("{python}", str(python_at(environment)))
+    pip.write_text(pip_script)
+    pip.chmod(0o755)
     contexts = {"github.event.pull_request.head.sha": head}
     known: dict[str, Any] = {
         "PATH": f"{environment}/bin:{os.environ['PATH']}",
