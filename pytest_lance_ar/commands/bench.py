@@ -12,7 +12,7 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_lance_ar.bench import own_data
+from pytest_lance_ar.bench import lance_share, own_data
 from pytest_lance_ar.bench.embeddings import word_embeddings
 from pytest_lance_ar.bench.guards import as_text as workloads_as_text
 from pytest_lance_ar.bench.guards import measure as time_workloads
@@ -26,7 +26,7 @@ from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.store import Store, StoreError
 from pytest_lance_ar.targets import pq_l2
-from pytest_lance_ar.targets.pq_l2.target import SPEED_K, TARGET
+from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_K, TARGET
 from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, GuardEvidence
@@ -151,6 +151,9 @@ def run(options: argparse.Namespace) -> int:
                 progress=_progress(name),
             )
             print(as_text(section.title, timed[name], by_size=section.by_size), flush=True)
+            if name == "lance" and lance_share.installed():
+                _progress(name)("asking pylance")
+                print(f"{lance_share.measure(SHAPES[0])}\n", flush=True)
     except ContestantFailed as failed:
         return _failed(str(failed), failed.failure, failed.name == KERNEL)
     except IncumbentFailed as failed:

@@ -55,6 +55,16 @@ class Row:
         return self.verdict == "simpler" or SIMPLIFY in self.note
 
     @property
+    def slower_elsewhere(self) -> bool:
+        """A gain on the combos that the guard workloads refused."""
+        return self.verdict == "discard" and self.cells.get("reason", "").startswith("slower elsewhere")
+
+    @property
+    def worst_guard(self) -> float | None:
+        """Candidate / incumbent on the guard workload that looked worst."""
+        return _ratio(self.cells.get("guard_worst", ""))
+
+    @property
     def commit(self) -> str:
         return self.cells.get("commit", "")
 

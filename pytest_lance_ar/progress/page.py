@@ -28,13 +28,14 @@ COLUMNS: Final = (
     ("verdict", "text"),
     ("speed-up", "number"),
     ("cumulative", "number"),
+    ("guard worst", "number"),
     ("note", "text"),
     ("reason", "text"),
     ("commit", "text"),
     ("geomean ns", "number"),
     ("time (UTC)", "text"),
 )
-_SIDE: Final = ("speed-up", "commit", "geomean ns", "time (UTC)")
+_SIDE: Final = ("speed-up", "guard worst", "commit", "geomean ns", "time (UTC)")
 """Columns that a small screen does without."""
 
 
@@ -172,6 +173,7 @@ def _row(point: Point) -> str:
         "verdict": row.verdict,
         "speed-up": "" if row.speedup is None else f"{row.speedup:.4f}",
         "cumulative": "" if own is None else f"{own.value:.3f}x{interval}",
+        "guard worst": "" if row.worst_guard is None else f"{row.worst_guard:.3f}",
         "note": escape(row.note),
         "reason": escape(row.cells.get("reason", "")),
         "commit": escape(row.commit),

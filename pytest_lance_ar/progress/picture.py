@@ -49,7 +49,9 @@ MARKERS: Final = {
     "timeout": "|",
     "tampered": "s",
     "none": "+",
+    "slower elsewhere": "X",
 }
+"""By verdict; a discard that was a gain but for the guard workloads has a mark of its own."""
 MEASURED: Final = ("baseline", "keep", "simpler", "discard", "inconclusive")
 _FILLED: Final = ("baseline", "keep", "simpler")
 _FONTS: Final = (
@@ -302,12 +304,12 @@ def _draw_trials(axes: Axes, history: History, scale: Scale) -> list[Line2D]:
     """The marks of what was measured; returns the legend's entries."""
     handles = []
     size = 5.5 if len(history.points) <= 150 else 4.0
-    for verdict in reversed(MEASURED):
-        points = [point for point in history.points if point.row.verdict == verdict and _strip(point) is None]
+    for word in reversed((*MEASURED, "slower elsewhere")):
+        points = [point for point in history.points if _word(point) == word and _strip(point) is None]
         inside = [p for p in points if _place(p) == scale.clip(_place(p))]
         if inside:
             places = [p.row.number for p in inside], [_place(p) for p in inside]
-            handles.append(_mark(axes, *places, verdict, MARKERS[verdict], size + (verdict in _FILLED)))
+            handles.append(_mark(axes, *places, word, MARKERS[word], size + (word in _FILLED)))
     measured = [(point.row.number, _place(point)) for point in history.points if _strip(point) is None]
     for word, marker, beyond in (
         ("slower than shown", "v", [(x, scale.clip(y)) for x, y in measured if y < scale.clip(y)]),
@@ -318,6 +320,11 @@ def _draw_trials(axes: Axes, history: History, scale: Scale) -> list[Line2D]:
             handles.insert(0, _mark(axes, x, y, word, marker, size))
     line = Line2D([], [], color=COLOURS["accent"], linewidth=1.6, label="running best")
     return [line, *reversed(handles)]
+
+
+def _word(point: Point) -> str:
+    """What a measured trial is called in the legend."""
+    return "slower elsewhere" if point.row.slower_elsewhere else point.row.verdict
 
 
 def _mark(axes: Axes, x: Sequence[float], y: Sequence[float], word: str, marker: str, size: float) -> Line2D:

@@ -70,6 +70,13 @@ def summary(report: Report) -> str:
         for combo in r["per_combo"]:
             ratio = f"{combo['ratio']:.3f}" if r["speedup_vs_incumbent"] is not None else "-"
             lines.append(f"| {combo['shape']} {combo['distribution']} | {combo['candidate_ns']:.0f} | {ratio} |")
+    if r["guards"]:
+        low, high = r["guard_geomean_interval"]
+        lines += ["", f"Guard workloads: {r['guard_geomean']:.3f} [{low:.3f}, {high:.3f}] of the incumbent's time", ""]
+        lines += ["| guard workload | of the incumbent's | interval |", "|---|---:|---|"]
+        for guard in sorted(r["guards"], key=lambda guard: -guard["ratio"]):
+            low, high = guard["interval"]
+            lines.append(f"| {_cell(guard['name'])} | {guard['ratio']:.3f} | [{low:.3f}, {high:.3f}] |")
     return "\n".join(lines) + "\n\n"
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.bench import guards as workloads
+from pytest_lance_ar.bench import lance_share
 from pytest_lance_ar.bench.measure import CHECKED_CALLS, Plan
 from pytest_lance_ar.bench.workloads import Section, Workload
 from pytest_lance_ar.commands import bench
@@ -39,6 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tmp_path.joinpath("other.py").write_text(kernels.PURE_PYTHON)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "_faiss_version", lambda: None)
+    monkeypatch.setattr(lance_share, "installed", lambda: False)
     found = {
         "combos": Section("Combos", TINY),
         "sizes": Section("Sizes", TINY[:1], by_size=True),

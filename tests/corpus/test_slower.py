@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from types import ModuleType
 from typing import Any, Final, cast
 
@@ -92,13 +93,19 @@ def test_the_family_has_each_kind_in_nearly_every_draw() -> None:
         assert without <= 10, name
 
 
+@cache
+def built(workload: GuardWorkload) -> Instance:
+    """The instance, built once for all kernels."""
+    return workload.instance(4)
+
+
 def waits(slower: Slower, workloads: tuple[GuardWorkload, ...]) -> list[tuple[bool, float]]:
     """Of each workload whether it is of the kind, and on which share of its calls the kernel is slow."""
     found = []
     for workload in workloads:
         module = ModuleType("kernel")
         exec(slower.source(share=0.0), module.__dict__)
-        instance = workload.instance(4)
+        instance = built(workload)
         one = driver.Driver(module, dict(instance.params), dict(instance.arrays))
         calls = []
         for pack in instance.packs:

@@ -82,7 +82,15 @@ def test_every_trial_is_a_row_of_the_table() -> None:
     rows = [cells[i : i + len(COLUMNS)] for i in range(0, len(cells), len(COLUMNS))]
     assert [row[0] for row in rows] == [str(number) for number in range(1, 101)]
     assert [row[1] for row in rows] == [point.row.verdict for point in told.points]
-    assert [row[4] for row in rows] == [point.row.note for point in told.points]
+    note = [name for name, _ in COLUMNS].index("note")
+    assert [row[note] for row in rows] == [point.row.note for point in told.points]
+
+
+def test_a_gains_worst_guard_is_a_cell() -> None:
+    told = history(ledger_of([{"verdict": "baseline"}, {"verdict": "keep", "speedup": "1.1", "guard_worst": "1.0123"}]))
+    cells = Reader(page(told, wide=SVG, narrow=SVG)).cells
+    place = [name for name, _ in COLUMNS].index("guard worst")
+    assert [row[place] for row in (cells[: len(COLUMNS)], cells[len(COLUMNS) :])] == ["", "1.012"]
 
 
 def test_the_page_needs_nothing_else() -> None:

@@ -170,7 +170,7 @@ def test_every_verdict_has_a_mark_of_its_own() -> None:
         if line.get_gid() == "trials"
     ]
     assert len(set(looks)) == len(VERDICTS)
-    assert set(MARKERS) == set(VERDICTS)
+    assert set(MARKERS) == {*VERDICTS, "slower elsewhere"}
 
 
 def test_no_annotation_crosses_into_another_segment() -> None:
@@ -306,3 +306,13 @@ def test_a_users_own_settings_change_nothing() -> None:
         {"text.usetex": True, "font.size": 30, "axes.facecolor": "black", "savefig.transparent": True}
     ):
         assert picture.png(told) == before
+
+
+def test_a_gain_that_was_refused_for_what_it_costs_elsewhere_has_a_mark_of_its_own() -> None:
+    refused = {"verdict": "discard", "speedup": "1.3", "reason": "slower elsewhere: the guard workload (...)"}
+    rows = [{"verdict": "baseline"}, refused, {**refused, "reason": "not strictly better"}]
+    told = history(ledger_of(rows))
+    assert [point.row.slower_elsewhere for point in told.points] == [False, True, False]
+    found = marks(drawn(told))
+    assert [x for x, _ in found["slower elsewhere"]] == [2]
+    assert [x for x, _ in found["discard"]] == [3]

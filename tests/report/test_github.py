@@ -14,7 +14,7 @@ from pytest_lance_ar.report import github
 from pytest_lance_ar.report.report import Report
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
-from tests.builders import WRONG, evidence_of, incorrect, speed_of, trial_of
+from tests.builders import WRONG, evidence_of, guard, guards_of, incorrect, speed_of, trial_of
 from tests.kernels import PURE_PYTHON
 from tests.report.test_report import KINDS, every_kind, report_of
 
@@ -107,6 +107,18 @@ def test_the_summary_of_a_gain() -> None:
     assert "| (128,16,256) clustered | 9000 | 0.900 |" in text
     assert "| geomean | `16200 ns/query, 90% [16111, 16290]` |" in text
     assert "`1.1111 [1.1056, 1.1167] times as fast as incumbent 0123456789ab, kept" in text
+
+
+def test_the_summary_of_a_gain_has_its_guards_the_worst_first() -> None:
+    guards = guards_of(0.94, guard(0.9, 1.0, 1.1))
+    lines = github.summary(
+        replace(every_kind()["keep"], evidence=evidence_of(speed=speed_of(guards=guards)))
+    ).splitlines()
+    assert "Guard workloads: 0.940 [0.939, 0.941] of the incumbent's time" in lines
+    start = lines.index("| guard workload | of the incumbent's | interval |")
+    assert lines[start + 2] == "| `(96,12,256), clustered, N 700, k 100` | 1.000 | [0.900, 1.100] |"
+    assert len([line for line in lines[start + 2 :] if line]) == 14
+    assert "uard" not in github.summary(every_kind()["discard"])
 
 
 def test_the_summary_of_a_baseline_compares_with_nothing() -> None:

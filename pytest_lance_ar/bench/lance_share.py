@@ -1,0 +1,87 @@
+"""What share of a real Lance query is spent where a kernel works: a table and a scan for each partition it visits.
+
+An IVF_PQ index of released `pylance` (the extra [lance]) is asked for the nearest with more and more probes, and the
+median time of a query is laid out, by least squares, as everything else + probes x what a partition takes. What grows
+with the probes is the table, the scan, the heap and the bookkeeping of a partition: an upper bound of what a kernel can
+save. The rest of the query no kernel makes faster.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib import metadata, util
+from typing import Final
+
+import numpy as np
+
+from pytest_lance_ar.targets.pq_l2 import inputs
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+
+VECTORS: Final = 20_000
+PARTITIONS: Final = 64
+PROBES: Final = (1, 2, 5, 10, 20, 40)
+USUAL: Final = 20
+"""Probes of the query whose share is told: 20, Lance's own default at the time of writing."""
+QUERIES: Final = 40
+SEED: Final = 5
+
+
+@dataclass(frozen=True)
+class Share:
+    """microseconds: of a query with USUAL probes; share: of it, what grows with the partitions and vectors visited."""
+
+    version: str
+    shape: PqShape
+    microseconds: float
+    share: float
+
+    def __str__(self) -> str:
+        return (
+            f"pylance {self.version}, IVF_PQ {self.shape}, {VECTORS:,} vectors in {PARTITIONS} partitions, "
+            f"{USUAL} probes: {self.microseconds:,.0f} us a query, of which {self.share:.0%} grow with what it visits "
+            "(table and scan)"
+        )
+
+
+def installed() -> bool:
+    return util.find_spec("lance") is not None and util.find_spec("pyarrow") is not None
+
+
+def measure(shape: PqShape) -> Share:
+    """Ask a real index; it lies in a temporary directory."""
+    os.environ.setdefault("LANCE_IO_THREADS", "2")
+    import lance
+    import pyarrow
+
+    vectors = inputs.vectors("clustered", VECTORS, shape.dim, seed=SEED, role="base")
+    queries = inputs.vectors("clustered", QUERIES, shape.dim, seed=SEED, role="query")
+    with tempfile.TemporaryDirectory() as directory:
+        column = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.reshape(-1)), shape.dim)
+        dataset = lance.write_dataset(pyarrow.table({"vec": column}), f"{directory}/vectors.lance")
+        dataset = dataset.create_index(
+            "vec", "IVF_PQ", metric="L2", num_partitions=PARTITIONS, num_sub_vectors=shape.num_sub_vectors
+        )
+
+        def seconds(probes: int) -> float:
+            times = []
+            for query in queries:
+                nearest = {"column": "vec", "q": query, "k": 10, "nprobes": probes}
+                begun = time.perf_counter()
+                dataset.to_table(columns=["_distance"], with_row_id=True, nearest=nearest)
+                times.append(time.perf_counter() - begun)
+            return statistics.median(times)
+
+        seconds(max(PROBES))  # the index is read into memory
+        medians = [seconds(probes) for probes in PROBES]
+    return share_of(shape, metadata.version("pylance"), dict(zip(PROBES, medians, strict=True)))
+
+
+def share_of(shape: PqShape, version: str, seconds: dict[int, float]) -> Share:
+    """From the median seconds of a query by its probes. Partitions are of one size on average: a line will do."""
+    slope, rest = np.polyfit(list(seconds), list(seconds.values()), 1)
+    usual = rest + slope * USUAL
+    return Share(version, shape, 1e6 * float(usual), float(np.clip(slope * USUAL / usual, 0.0, 1.0)))

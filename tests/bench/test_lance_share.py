@@ -1,0 +1,32 @@
+"""The share of a real query that a kernel can save, from times that are made up."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_lance_ar.bench import lance_share
+from pytest_lance_ar.bench.lance_share import PROBES, USUAL, share_of
+from pytest_lance_ar.targets.pq_l2.shape import PqShape
+
+SHAPE = PqShape(128, 16)
+
+
+def test_the_share_is_what_grows_with_the_probes() -> None:
+    share = share_of(SHAPE, "14.0.2", {probes: 600e-6 + 20e-6 * probes for probes in PROBES})
+    assert share.microseconds == pytest.approx(600 + 20 * USUAL)
+    assert share.share == pytest.approx(400 / 1000)
+    assert "1,000 us a query, of which 40% grow with what it visits" in str(share)
+
+
+def test_what_does_not_grow_is_no_share() -> None:
+    assert share_of(SHAPE, "14", {probes: 1e-3 - 1e-6 * probes for probes in PROBES}).share == 0
+
+
+@pytest.mark.skipif(not lance_share.installed(), reason="it takes the extra [lance]")
+@pytest.mark.slow
+def test_a_real_index_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"VECTORS": 5_000, "PARTITIONS": 8, "QUERIES": 3, "PROBES": (1, 4, 8)}.items():
+        monkeypatch.setattr(lance_share, name, value)
+    share = lance_share.measure(PqShape(16, 2))
+    assert 0 <= share.share <= 1
+    assert share.microseconds > 0
