@@ -309,7 +309,7 @@ def test_a_users_own_settings_change_nothing() -> None:
 
 
 def test_a_gain_that_was_refused_for_what_it_costs_elsewhere_has_a_mark_of_its_own() -> None:
-    refused = {"verdict": "discard", "speedup": "1.3", "reason": "slower elsewhere: the guard workload (...)"}
+    refused = {"verdict": "discard", "speedup": "1.01", "reason": "slower elsewhere: the guard workload (...)"}
     rows = [{"verdict": "baseline"}, refused, {**refused, "reason": "not strictly better"}]
     told = history(ledger_of(rows))
     assert [point.row.slower_elsewhere for point in told.points] == [False, True, False]
