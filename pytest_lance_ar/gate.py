@@ -117,11 +117,11 @@ class Gate:
         Where another gate times, the duel is prepared later, and this gate keeps off the timing core.
         """
         trial = self.trial
-        places = work_places(timing_core_too=not self.will_measure)
+        places = work_places(timing_core_too=not prepare)
         with at_work(trial.deadline, progress, paths=places) as place:
             self._waited += place.seconds
             prepared = prepare and self._measurement.prepare()
-            with nullcontext() if prepared or not self.will_measure else platform.kept_off(trial.core):
+            with platform.kept_off(trial.core) if prepare and not prepared else nullcontext():
                 yield
 
     def earlier_examples(self) -> list[str]:
