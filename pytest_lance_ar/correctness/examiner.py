@@ -120,7 +120,7 @@ class Examiner:
             found = self._failure_of(case)
             return found is not None and _alike(found, failure, loosely)
 
-        smallest, extent = case.reduced(still_fails)
+        smallest, extent = self.target.reduced(case, still_fails)
         if smallest.spec != failure.case:
             # Once more, and from its text: that is what the report promises.
             again = self._failure_of(self.target.parse_case(smallest.spec))

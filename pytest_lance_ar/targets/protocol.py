@@ -92,11 +92,6 @@ class Case(Protocol):
 
     def instance(self) -> Instance: ...
 
-    def reduced(self, still_fails: StillFails) -> tuple[Case, str]:
-        """The smallest case that can be found for which `still_fails` is true, or this one; and in a sentence which
-        sizes it depends on, "" when that was not found out."""
-        ...
-
 
 @dataclass(frozen=True)
 class Combo:
@@ -176,6 +171,11 @@ class Target(Protocol):
 
     def parse_case(self, spec: str) -> Case:
         """Raises ValueError for a text that is not the spec of a case."""
+        ...
+
+    def reduced(self, case: Case, still_fails: StillFails) -> tuple[Case, str]:
+        """The smallest case that can be found for which `still_fails` is true, or the case itself; and in a sentence
+        which sizes it depends on, "" when that was not found out."""
         ...
 
     def workload(self, combo: Combo, queries: int, seed: int) -> Instance:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
+from pytest_lance_ar.targets.pq_l2.sessions import Session
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Case, StillFails
-
-if TYPE_CHECKING:
-    from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-    from pytest_lance_ar.targets.pq_l2.sessions import Session
 
 AXES: Final = ("N", "k", "M", "dsub", "K")
 """In this order: what makes a case large first."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.targets.pq_l2 import cases, extent
 from pytest_lance_ar.targets.pq_l2.inputs import Float32
+from pytest_lance_ar.targets.pq_l2.sessions import Session
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.protocol import Case, Instance, StillFails
 
@@ -48,13 +49,12 @@ class ArrayCase:
         shape = PqShape(num_sub_vectors * dsub, num_sub_vectors, num_centroids)
         return cases.instance_of(shape, self.codebook, [(self.codes, self.queries)], self.k)
 
-    def reduced(self, still_fails: StillFails) -> tuple[Case, str]:
-        return reduced(self, still_fails)
-
 
 def reduced(case: Case, still_fails: StillFails) -> tuple[Case, str]:
     """The smallest case found that still fails, literal if it is small enough to print, and in a sentence from which
     sizes on there is a failure: "" when it fails at any."""
+    if isinstance(case, Session):
+        return extent.of_session(case, still_fails)
     sentence = ""
     start = next((small for small in small_cases() if still_fails(small)), None)
     if start is None:

@@ -15,7 +15,7 @@ from pytest_lance_ar.targets.pq_l2 import cases, inputs, reference
 from pytest_lance_ar.targets.pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import DROP, PACK, Arrays, Case, Instance, PackInstance, Step, StillFails
+from pytest_lance_ar.targets.protocol import DROP, PACK, Arrays, Instance, PackInstance, Step
 
 HELD: Final = 4
 """So many code sets of an object are alive at a time, besides its first."""
@@ -63,11 +63,6 @@ class Session:
     def instance(self) -> Instance:
         other = self._object("rival", 0)
         return replace(self._object("", self.calls), beside=[other], script=list(self._script()))
-
-    def reduced(self, still_fails: StillFails) -> tuple[Case, str]:
-        from pytest_lance_ar.targets.pq_l2 import extent
-
-        return extent.of_session(self, still_fails)
 
     def _object(self, role: str, calls: int) -> Instance:
         def vectors(count: int, role: str) -> Float32:

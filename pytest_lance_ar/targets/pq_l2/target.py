@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from pytest_lance_ar.targets.pq_l2 import cases, guards, inputs
+from pytest_lance_ar.targets.pq_l2 import cases, guards, inputs, reduction, specs
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import Case, Combo, Guard, Instance
+from pytest_lance_ar.targets.protocol import Case, Combo, Guard, Instance, StillFails
 
 SHAPES: Final = (PqShape(128, 16, 256), PqShape(256, 16, 256), PqShape(768, 96, 256))
 BATTERY_DISTRIBUTIONS: Final = ("gaussian", "uniform", "sparse", "large_dynamic_range", "mostly_zero")
@@ -77,7 +77,10 @@ class PqL2:
         return 3 * shape.num_centroids * shape.dim / FLOAT_OPERATIONS_PER_NS
 
     def parse_case(self, spec: str) -> Case:
-        return cases.parse(spec)
+        return specs.parse(spec)
+
+    def reduced(self, case: Case, still_fails: StillFails) -> tuple[Case, str]:
+        return reduction.reduced(case, still_fails)
 
     def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
         shape = _shape_of(combo)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_lance_ar.targets.pq_l2 import cases, domain, sessions, strategies
+from pytest_lance_ar.targets.pq_l2 import domain, sessions, specs, strategies
 from pytest_lance_ar.targets.pq_l2.cases import FIXTURE_VECTORS, DrawnCase, LiteralCase
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import (
@@ -53,7 +53,7 @@ SMALLER = PqShape(16, 4, 256)
 def test_earlier_falsifying_examples(examiner: Examiner, earlier_cases: list[str]) -> None:
     """What an earlier trial's kernel failed on is tried first."""
     for spec in [DrawnCase(PqShape(2, 1, 2), "uniform", seed=0, n=2, k=1).spec, *earlier_cases]:
-        examiner.examine(cases.parse(spec))
+        examiner.examine(specs.parse(spec))
 
 
 @given(case=strategies.small_cases)

@@ -21,10 +21,10 @@ from pytest_lance_ar.targets.pq_l2.cases import (
     LiteralCase,
     fixture,
     instance_of,
-    parse,
 )
 from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.specs import parse
 from pytest_lance_ar.targets.protocol import Instance
 
 Array = NDArray[Any]

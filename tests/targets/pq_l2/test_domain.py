@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 import numpy as np
 import pytest
 
-from pytest_lance_ar.targets.pq_l2 import cases, domain, reference, sessions
+from pytest_lance_ar.targets.pq_l2 import cases, domain, reference, sessions, specs
 from pytest_lance_ar.targets.pq_l2.cases import SCALES, DrawnCase
 from pytest_lance_ar.targets.pq_l2.sessions import Session
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
@@ -41,7 +41,7 @@ def test_a_trial_stays_in_the_domain_and_reaches_its_ends(seed: int) -> None:
     assert 2**16 <= max(case.k for case in examples) <= 1_200_000
     for case in examples:
         assert case.n * case.shape.num_sub_vectors <= 5_000_000  # the costly ends are small in the others
-        assert cases.parse(case.spec) == case
+        assert specs.parse(case.spec) == case
 
 
 def test_trials_draw_other_shapes_and_other_sizes() -> None:
@@ -89,7 +89,7 @@ def test_the_life_of_an_object(seed: int) -> None:
     session = sessions.drawn(seed)
     assert session.packs >= 40
     assert session.calls >= 6_000
-    assert cases.parse(session.spec) == session
+    assert specs.parse(session.spec) == session
     small = Session(session.shape, session.distribution, seed, 12, 3, packs=9, calls=5000)
     instance = small.instance()
     assert len(instance.beside) == 1
@@ -140,4 +140,4 @@ def test_the_first_answer_that_changes_is_found() -> None:
 )
 def test_what_is_no_case_is_refused(spec: str) -> None:
     with pytest.raises(ValueError, match="not a case"):
-        cases.parse(spec)
+        specs.parse(spec)
