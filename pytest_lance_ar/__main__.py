@@ -6,10 +6,23 @@ import argparse
 import sys
 from typing import NoReturn
 
-from pytest_lance_ar.commands import admit, audit, bench, brief, evaluate, export, init, progress, rank, replay, show
+from pytest_lance_ar.commands import (
+    admit,
+    audit,
+    bench,
+    brief,
+    evaluate,
+    export,
+    finalize,
+    init,
+    progress,
+    rank,
+    replay,
+    show,
+)
 from pytest_lance_ar.trial.verdict import ExitCode
 
-COMMANDS = (init, brief, show, replay, audit, progress, rank, evaluate, export, bench, admit)
+COMMANDS = (init, brief, show, replay, audit, progress, finalize, rank, evaluate, export, bench, admit)
 
 
 class Parser(argparse.ArgumentParser):

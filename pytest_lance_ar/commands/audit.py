@@ -149,7 +149,7 @@ def _lost(store: Store, kept: Sequence[Row], options: argparse.Namespace) -> Exi
 
 
 def _measure(options: argparse.Namespace) -> Duel:
-    return partial(_duel, Deadline.after(options.budget))
+    return partial(duel_again, Deadline.after(options.budget))
 
 
 def _since_baseline(store: Store) -> list[Row]:
@@ -170,12 +170,12 @@ def replay(source_of: SourceOf, kept: Sequence[Row], measure: Duel) -> ExitCode:
         print("not verified: a kept row claims no speed-up")
         return ExitCode.DISCARD
     (_, first), (_, last) = kept[0], kept[-1]
-    baseline, incumbent = (_kernel(source_of, row) for row in (first, last))
+    baseline, incumbent = (kernel_of(source_of, row) for row in (first, last))
     if baseline is None or incumbent is None:
         print("not replayed: the source of the baseline is lost")
         return ExitCode.DISCARD
     try:
-        rtol = max(_rtol(row) for _, row in kept)
+        rtol = max(rtol_of(row) for _, row in kept)
         speed = measure(incumbent, baseline, rtol)
     except (KernelFault, IncumbentFailed) as error:
         print(f"not replayed: {error}")
@@ -237,13 +237,13 @@ def judge(claimed: Gain, measured: Gain) -> tuple[ExitCode, str]:
     return ExitCode.KEPT, "real: the replay confirms a gain, and does not exclude the one that is claimed"
 
 
-def _kernel(source_of: SourceOf, row: dict[str, str]) -> Kernel | None:
+def kernel_of(source_of: SourceOf, row: dict[str, str]) -> Kernel | None:
     sha256 = row["kernel_sha256"]
     source = source_of(sha256)
     return None if source is None else Kernel(f"{row['verdict']} {sha256[:12]}", source)
 
 
-def _rtol(row: dict[str, str]) -> float:
+def rtol_of(row: dict[str, str]) -> float:
     """The tolerance that a row's description names."""
     _, found, rest = row["description"].rpartition("[rtol ")
     try:
@@ -252,7 +252,7 @@ def _rtol(row: dict[str, str]) -> float:
         return 0.0
 
 
-def _duel(deadline: Deadline, candidate: Kernel, incumbent: Kernel, rtol: float) -> SpeedEvidence:
+def duel_again(deadline: Deadline, candidate: Kernel, incumbent: Kernel, rtol: float) -> SpeedEvidence:
     core, target = platform.timing_core(), target_of(incumbent.source)
 
     def guarded(speed: SpeedEvidence, preparation: Preparation) -> SpeedEvidence:

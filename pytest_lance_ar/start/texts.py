@@ -14,7 +14,7 @@ from pytest_lance_ar.trial.kernel_source import ALLOWED_IMPORTS, ALLOWED_NAMES
 from pytest_lance_ar.trial.options import DEFAULT_KERNEL
 
 HERE: Final = Path(__file__).parent
-IGNORED: Final = (".lance_ar/", "results.tsv", "run.log", "/progress.png", "/progress.html")
+IGNORED: Final = (".lance_ar/", "results.tsv", "run.log", "/progress.png", "/progress.html", "/pull-request/")
 _WORKFLOW: Final = "kernel-gate.yml"
 _PLAIN: Final = """\
 a {kernel_class}, which the target {name} judges

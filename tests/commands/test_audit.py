@@ -226,7 +226,7 @@ def replayed(
             raise speed
         return speed
 
-    monkeypatch.setattr(audit, "_duel", measure)
+    monkeypatch.setattr(audit, "duel_again", measure)
     return main(["audit", "--replay"]), pairs
 
 
