@@ -1,7 +1,8 @@
 """`python -m tests.deprived WORD... -- COMMAND`: runs a command as a poor container would, with real walls. Needs root.
 
-calls: no personality, Landlock, seccomp, namespaces, memfd, pidfd. root: everything is read-only but /var/tmp. shm: no
-/dev/shm. core: one core to run on. half: half a core of CPU time. home: neither HOME nor a TMPDIR that exists.
+calls: no personality, Landlock, seccomp, namespaces, memfd, pidfd. root: everything is read-only but /var/tmp. tmp: and
+that as well, but for /var/tmp/state. shm: no /dev/shm. core: one core to run on. half: half a core of CPU time. home:
+neither HOME nor a TMPDIR that exists.
 """
 
 from __future__ import annotations
@@ -48,6 +49,13 @@ def root() -> None:
             checked(libc.mount(None, point.encode(), None, flags, None))
 
 
+def tmp() -> None:
+    state = Path("/var/tmp/state")
+    state.mkdir()
+    checked(libc.mount(b"tmpfs", bytes(state), b"tmpfs", ctypes.c_ulong(0), b"size=64m"))
+    checked(libc.mount(None, b"/var/tmp", None, ctypes.c_ulong(_REMOUNT | _BIND | _RDONLY), None))
+
+
 def shm() -> None:
     own_mounts()
     checked(libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", ctypes.c_ulong(_RDONLY), b"size=4k"))
@@ -85,6 +93,7 @@ TAKEN: Final[dict[str, Callable[[], None]]] = {
     "half": half,
     "shm": shm,
     "root": root,
+    "tmp": tmp,
     "calls": calls,
 }
 """In the order in which it is done: with no more system calls, nothing more could be taken away."""

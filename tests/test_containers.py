@@ -69,3 +69,11 @@ def test_a_read_only_project_is_told(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert "cannot be written (Read-only file system); name a writable directory with --lance-ar-state" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_no_place_for_temporary_files_is_told(tmp_path: Path) -> None:
+    project = project_at(tmp_path / "project", MEASURE)
+    done = deprived(["root", "tmp"], project, "--lance-ar-state", "/var/tmp/state")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "no temporary directory can be written; name one that can with TMPDIR" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

@@ -33,6 +33,13 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         before_conftests(early_config)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True, specname="pytest_load_initial_conftests")
+def pytest_load_initial_conftests_given_room(early_config: pytest.Config) -> Generator[None, Any, Any]:
+    if getattr(early_config.known_args_namespace, "lance_ar", False):
+        options.refuse_without_room()
+    return (yield)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("lance_ar"):

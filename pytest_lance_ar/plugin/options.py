@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def add_to(parser: pytest.Parser) -> None:
 def is_windows() -> bool:
     """Where what the gate imports is not there."""
     return sys.platform == "win32"
+
+
+def refuse_without_room() -> None:
+    """pytest's capturing needs a temporary file, as do kernels' processes. Raises UsageError."""
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise pytest.UsageError("no temporary directory can be written; name one that can with TMPDIR") from error
 
 
 def refuse_windows() -> None:
