@@ -1,9 +1,9 @@
 """The process that a kernel runs in, as the gate handles it: let go, stopped, seen to be stopped, and ended.
 
 A stop is not believed but seen, before another kernel's process is let go: the system says when the last thread has
-stopped, whatever long system call it was in. And no stop is relied upon alone: the process's CPU clock, which the system
-keeps, must stand still from then on until the gate lets the process go again, and must not have run on for long behind
-an answer.
+stopped, whatever long system call it was in. And no stop is relied upon alone: the process's CPU clock, which is the
+system's, must stand still from then on until the gate lets the process go again, and must not have run on for long
+behind an answer.
 """
 
 from __future__ import annotations
