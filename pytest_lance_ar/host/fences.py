@@ -16,6 +16,7 @@ import sys
 import weakref
 import zlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -94,7 +95,7 @@ class Fences:
         self._handler = _HANDLER(self._fault)  # kept, since C holds its address
         action = _Sigaction(handler=self._handler, flags=_SIGINFO)
         for number in (signal.SIGSEGV, signal.SIGBUS):
-            ctypes.CDLL(None).sigaction(int(number), ctypes.byref(action), None)
+            _libc().sigaction(int(number), ctypes.byref(action), None)
 
     def map_segment(self, segment: int, inputs: Layout, outputs: Layout) -> dict[str, NDArray[Any]]:
         """Map a segment and fence its arrays: those that may only be read, and those that are written."""
@@ -119,7 +120,7 @@ class Fences:
         sentence = self.touch(address)
         if sentence:
             self._told(sentence)
-        ctypes.CDLL(None).signal(number, None)  # and the same instruction ends the process as it would have
+        _libc().signal(number, None)  # and the same instruction ends the process as it would have
 
     def touch(self, address: int) -> str:
         """What a touch of this address is, "" when it is near no array."""
@@ -163,6 +164,12 @@ def _address(memory: mmap.mmap) -> int:
     return int(np.frombuffer(memory, np.uint8, 1).__array_interface__["data"][0])
 
 
+@lru_cache(maxsize=1)
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None)
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return libc
+
+
 def _protect(address: int, size: int, access: int) -> bool:
-    libc = ctypes.CDLL(None, use_errno=True)
-    return bool(libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), access) == 0)
+    return bool(_libc().mprotect(address, size, access) == 0)
