@@ -68,6 +68,7 @@ class Gate:
             self._astray = astray(options, incumbent, self._store.source_file(incumbent.kernel)) if incumbent else ""
             self._syntax = syntax.digest(self.trial.candidate.source)
             self._remembered = self._recall() if self.stores else Remembered()
+            self._announce("correctness")
         except BaseException:
             self._store.close()
             raise
@@ -156,6 +157,7 @@ class Gate:
 
     def measure(self, progress: Progress) -> SpeedEvidence:
         """The default measurement: a duel with the incumbent, or with itself when there is none."""
+        self._announce("speed")
         return self._measurement.run(progress)
 
     def end_preparation(self) -> None:
@@ -225,6 +227,10 @@ class Gate:
     def close(self) -> None:
         self.end_preparation()
         self._store.close()
+
+    def _announce(self, phase: str) -> None:
+        if self.stores:
+            self._store.announce(self.options.note, phase)
 
     def _recall(self) -> Remembered:
         """What there is to know of earlier trials; and the lesson of the last one is stored. Raises StoreError."""

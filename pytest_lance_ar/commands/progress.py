@@ -6,15 +6,23 @@ import argparse
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from time import sleep
+from typing import TYPE_CHECKING, Final
 
-from pytest_lance_ar.progress.history import HistoryError, read
+from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.progress.history import History, HistoryError, read
 from pytest_lance_ar.progress.table import table
-from pytest_lance_ar.trial.places import LEDGER, home_of
+from pytest_lance_ar.store.running import running
+from pytest_lance_ar.trial.places import DEFAULT_STATE, LEDGER, home_of
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands
+
+
+WATCH_SECONDS: Final = 5
+CLEAR: Final = "\x1b[H\x1b[2J"
+"""To the upper left corner, and away with what stands there."""
 
 
 def add_to(commands: Commands) -> None:
@@ -27,6 +35,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, default=Path("progress.png"), metavar="FILE.png", help="%(default)s")
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="also one page with the picture and all trials")
     parser.add_argument("--no-picture", action="store_true", help="the table only")
+    parser.add_argument("--watch", action="store_true", help="keep table, picture and page up to date until Ctrl-C")
     ledger = parser.add_mutually_exclusive_group()
     ledger.add_argument(
         "--state", type=Path, metavar="DIR", help="what --lance-ar-state named: its results.tsv is read"
@@ -36,42 +45,87 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table and write what was asked for."""
-    ledger = options.state / LEDGER if options.state else options.ledger or _ledger_here()
+    """Print the table and write what was asked for, once or again and again."""
     for option, path, endings in (("--out", options.out, (".png",)), ("--html", options.html, (".html", ".htm"))):
         # No other file of the experiment ends so, and none can be overwritten.
         if path is not None and path.suffix.lower() not in endings:
             return _refuse(f"{option} {path} must end in {endings[0]}")
     if options.no_picture and options.html:
         return _refuse("--html draws the picture that --no-picture leaves out; choose one")
-    try:
-        history = read(ledger)
-    except HistoryError as error:
-        return _refuse(str(error))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # notes may hold what the terminal's encoding has not
-    print(table(history, ledger), end="", flush=True)
+    if options.watch:
+        return _watch(options)
+    try:
+        history = read(_ledger(options))
+        print(table(history, _ledger(options)), end="", flush=True)
+        _draw(history, options)
+    except (HistoryError, OutOfReach) as error:
+        return _refuse(str(error))
+    if not options.no_picture:
+        print(f"wrote {' and '.join(str(path) for path in (options.out, options.html) if path)}")
+    return 0
+
+
+class OutOfReach(Exception):
+    """What was asked for cannot be drawn or written; the message says why and what to do."""
+
+
+def _watch(options: argparse.Namespace) -> int:
+    """Until an interrupt: the table is drawn in its place, and the files are written anew whenever a trial ends."""
+    ledger = _ledger(options)
+    in_place = sys.stdout.isatty()
+    told: tuple[str, str] | None = None
+    while True:
+        try:
+            history = read(ledger) if ledger.exists() else History()
+            trial = running((options.state or ledger.parent / DEFAULT_STATE).resolve())
+            now = f"now: {trial}" if trial else "no trial runs at this moment"
+            text, seen = table(history, ledger), (trial.note, trial.phase) if trial else ("", "")
+            if in_place:
+                print(f"{CLEAR}{text}\n{now}", flush=True)
+            elif told != (text, str(seen)):
+                print(f"{text}{now}", flush=True)
+            if told != (text, str(seen)) or options.html:
+                _draw(history, options, now)
+            told = (text, str(seen))
+        except (HistoryError, OutOfReach) as error:
+            return _refuse(str(error))
+        sleep(WATCH_SECONDS)
+
+
+def _draw(history: History, options: argparse.Namespace, now: str = "") -> None:
+    """Write the pictures that were asked for. Raises OutOfReach."""
     if options.no_picture:
-        return 0
+        return
     try:
         from pytest_lance_ar.progress import page, picture
     except ImportError as error:
-        return _refuse(f"the picture needs matplotlib ({error}): pip install 'pytest-lance-ar[plot]', or --no-picture")
+        raise OutOfReach(
+            f"the picture needs matplotlib ({error}): pip install 'pytest-lance-ar[plot]', or --no-picture"
+        ) from error
+    for path in filter(None, (options.out, options.html)):
+        if not path.parent.is_dir():
+            raise OutOfReach(f"{path} cannot be written (there is no {path.parent})")
     try:
-        options.out.write_bytes(picture.png(history))
+        write_atomically(options.out, picture.png(history))
         if options.html:
             pictures = {"wide": picture.WIDE, "narrow": picture.NARROW}
             drawn = {name: picture.svg(history, layout) for name, layout in pictures.items()}
-            options.html.write_text(page.page(history, **drawn), encoding="utf-8")
+            reload_seconds = WATCH_SECONDS if options.watch else 0
+            text = page.page(history, **drawn, now=now, reload_seconds=reload_seconds)
+            write_atomically(options.html, text)
     except OSError as error:
-        return _refuse(f"{error.filename} cannot be written ({error.strerror})")
-    print(f"wrote {' and '.join(str(path) for path in (options.out, options.html) if path)}")
-    return 0
+        raise OutOfReach(f"{error.filename} cannot be written ({error.strerror})") from error
 
 
 def _refuse(sentence: str) -> int:
     print(f"progress: {sentence}", file=sys.stderr)
     return ExitCode.USAGE
+
+
+def _ledger(options: argparse.Namespace) -> Path:
+    return Path(options.state / LEDGER if options.state else options.ledger or _ledger_here())
 
 
 def _ledger_here() -> Path:

@@ -51,6 +51,7 @@ body {{ margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--paper
   font: 0.875rem/1.45 system-ui, sans-serif; }}
 h1 {{ font-size: 1.15rem; margin: 0 0 0.25rem; }}
 p {{ margin: 0 0 0.75rem; color: var(--muted); }}
+p.now {{ color: var(--ink); }}
 svg {{ display: block; width: 100%; height: auto; }}
 .narrow {{ display: none; }}
 form {{ display: flex; flex-wrap: wrap; gap: 0.75rem; align-items: center; margin: 1rem 0 0.5rem; }}
@@ -124,8 +125,13 @@ filter();
 """
 
 
-def page(history: History, *, wide: str, narrow: str) -> str:
-    """The page. wide and narrow are the picture as `<svg>` elements, for large screens and for small ones."""
+def page(history: History, *, wide: str, narrow: str, now: str = "", reload_seconds: int = 0) -> str:
+    """The page. wide and narrow are the picture as `<svg>` elements, for large screens and for small ones.
+
+    now: what is going on at this moment. reload_seconds: after so many the page loads itself again, 0: never.
+    """
+    reload = f'<meta http-equiv="refresh" content="{reload_seconds}">\n' if reload_seconds else ""
+    current = f'<p class="now">{escape(now)}</p>\n' if now else ""
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src '{_hash(_SCRIPT)}'"
     verdicts = "".join(f'<option value="{verdict}">{verdict} ({n})</option>' for verdict, n in history.counts.items())
     remarks = "".join(f"<p>{escape(remark)}</p>\n" for remark in history.remarks)
@@ -138,14 +144,14 @@ def page(history: History, *, wide: str, narrow: str) -> str:
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+{reload}<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(history.summary)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
 <main>
 <h1>{escape(history.summary)}</h1>
-<p>{EXPLANATION}</p>
+{current}<p>{EXPLANATION}</p>
 {remarks}{_labelled(wide, "wide", history)}{_labelled(narrow, "narrow", history)}<form hidden>
 <label>Filter <input type="search" name="words"></label>
 <label>Verdict <select name="verdict"><option value="">all</option>{verdicts}</select></label>

@@ -35,6 +35,7 @@ WAY_OUT: Final = "run once with --lance-ar-rebaseline to make the current kernel
 _RECORDED: Final = {"name", "source", "sha256", "target", "commit", "timestamp", "geomean_ns", "seed"}
 _TEXTS: Final = ("name", "source", "sha256", "target", "commit", "timestamp")
 _OWN_NAMES: Final = {"incumbent.json", "ledger.json", "journal.json", "examples", "kept", "lock", "results.tsv"} | {
+    "running.json",
     "tried",
     "trials",
 }

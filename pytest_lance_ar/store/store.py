@@ -18,6 +18,7 @@ from pytest_lance_ar.store.ledger import Head, LedgerError
 from pytest_lance_ar.store.memory import KEPT, Memory, lineage
 from pytest_lance_ar.store.record import TrialRecord
 from pytest_lance_ar.store.restoration import NotRestorable, Restoration
+from pytest_lance_ar.store.running import Announcement
 from pytest_lance_ar.store.state import Occupied, State, StateDirectory, StateError
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -64,6 +65,7 @@ class Store:
         self._ledger = ledger_path
         self._state: State | None = None
         self.memory = Memory(self._directory, ledger_path)
+        self._announcement = Announcement(path)
 
     @classmethod
     def of(cls, options: Options) -> Store:
@@ -156,7 +158,12 @@ class Store:
             return False
         return True
 
+    def announce(self, note: str, phase: str) -> None:
+        """Tell who watches what the trial of this process, which has the store, is doing."""
+        self._announcement.phase(note, phase)
+
     def close(self) -> None:
+        self._announcement.end()
         self._directory.unlock()
 
     @property
