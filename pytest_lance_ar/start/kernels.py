@@ -10,6 +10,9 @@ from pytest_lance_ar.targets.registry import DEFAULT
 from pytest_lance_ar.trial.options import DEFAULT_KERNEL
 
 PROJECT: Final = Path(__file__).parents[2]
+"""The checkout, where this package lies in one."""
+SHIPPED: Final = PROJECT / "pytest_lance_ar_shipped"
+"""Where a wheel has what stands elsewhere in the checkout."""
 
 
 class NoKernel(Exception):
@@ -30,11 +33,21 @@ def baseline_of(target: Target) -> bytes:
 
 
 def best_of(target: Target) -> bytes:
-    """The best kernel that is shipped: put into the wheel, in a checkout the kernel that stands there.
+    """The best kernel that is shipped: beside the package in a wheel, in a checkout the kernel that stands there.
 
     Raises NoKernel, OSError.
     """
-    for path in (target.suite.with_name("best.py"), PROJECT / place_of(target)):
-        if path.is_file() and (path.parent == target.suite.parent or (PROJECT / "pyproject.toml").is_file()):
-            return path.read_bytes()
-    raise NoKernel(f"no better kernel than the baseline is shipped for the target {target.name}; use --from baseline")
+    path = place("", place_of(target))
+    if path is None:
+        raise NoKernel(
+            f"no better kernel than the baseline is shipped for the target {target.name}; use --from baseline"
+        )
+    return path.read_bytes()
+
+
+def place(directory: str, name: str) -> Path | None:
+    """A file of the checkout, which a wheel has without its directory; None where it is in neither."""
+    in_checkout = PROJECT / directory / name
+    if (PROJECT / "pyproject.toml").is_file() and in_checkout.is_file():
+        return in_checkout
+    return SHIPPED / name if (SHIPPED / name).is_file() else None

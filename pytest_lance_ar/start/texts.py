@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_lance_ar import __version__
-from pytest_lance_ar.start.kernels import PROJECT, place_of
+from pytest_lance_ar.start.kernels import place, place_of
 from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.targets.registry import DEFAULT
 from pytest_lance_ar.trial.kernel_source import ALLOWED_IMPORTS, ALLOWED_NAMES
@@ -53,9 +53,8 @@ def agents(target: Target, *, named: bool = False) -> str:
 
 def workflow(target: Target) -> str:
     """The workflow of this project, for the target's kernel; it installs the package in place of the project."""
-    path = HERE / _WORKFLOW  # in the wheel
-    if not path.is_file():
-        path = PROJECT / ".github" / "workflows" / _WORKFLOW
+    path = place(".github/workflows", _WORKFLOW)
+    assert path is not None, "packaged with it"
     text = path.read_text(encoding="utf-8").replace(f"KERNEL: {DEFAULT_KERNEL}", f"KERNEL: {place_of(target)}")
     return re.sub(r"pip install (?!-)[^\n|&;]*", f"pip install pytest-lance-ar=={__version__}", text)
 
