@@ -455,9 +455,10 @@ def test_a_kernel_that_cannot_be_parsed_is_for_the_suite_to_judge(root: Path, so
         assert gate.trial.target.name == "pq_l2"
 
 
-@pytest.mark.parametrize("against", ["", "other.py"])
+@pytest.mark.parametrize("against", ["", "old/other.py"])
 def test_the_json_is_the_report(kept: Path, against: str) -> None:
-    (kept / "other.py").write_text("class PqKernel: ...  # another\n")
+    (kept / "old").mkdir()
+    (kept / "old" / "other.py").write_text("class PqKernel: ...  # another\n")
     report = trial(kept, json="report.json", against=against)
     assert (kept / "report.json").read_text() == report.as_json()
     assert json.loads((kept / "report.json").read_text())["verdict"] == "keep"

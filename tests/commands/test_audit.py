@@ -299,7 +299,7 @@ def lose(root: Path, *names: str) -> None:
 
 
 def restored(root: Path, monkeypatch: pytest.MonkeyPatch, outcome: SpeedEvidence | Exception) -> int:
-    monkeypatch.setattr(audit, "_duel", lambda *_: outcome if isinstance(outcome, SpeedEvidence) else _raise(outcome))
+    monkeypatch.setattr(audit, "duel_again", lambda *_: outcome if isinstance(outcome, SpeedEvidence) else _raise(outcome))
     return main(["audit", "--restore"])
 
 
