@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.host import cgroup, confinement, fences
+from pytest_lance_ar.host import cgroup, confinement
 
 STOPS: Final = sys.platform.startswith("linux")
 """Whether a kernel is stopped while nobody waits for it. Elsewhere it could not be killed should the gate be."""
@@ -184,6 +184,8 @@ def lacking() -> list[str]:
     with fixed_addresses() as fixed:
         if not fixed:
             lacks.append("fixed addresses")
+    from pytest_lance_ar.host import fences  # imports numpy, which `one_thread` must come before
+
     if not fences.offered():
         lacks.append("inaccessible memory around arrays")
     offered = confinement.offered()
