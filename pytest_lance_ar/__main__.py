@@ -15,6 +15,7 @@ from pytest_lance_ar.commands import (
     export,
     finalize,
     init,
+    profile,
     progress,
     rank,
     replay,
@@ -22,7 +23,7 @@ from pytest_lance_ar.commands import (
 )
 from pytest_lance_ar.trial.verdict import ExitCode
 
-COMMANDS = (init, brief, show, replay, audit, progress, finalize, rank, evaluate, export, bench, admit)
+COMMANDS = (init, brief, show, replay, audit, progress, finalize, rank, evaluate, export, bench, profile, admit)
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,0 +1,94 @@
+"""`python -m pytest_lance_ar profile [KERNEL]`: where a kernel's time goes, combo by combo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pytest_lance_ar.bench.profile import Profile, profile
+from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.host import platform
+from pytest_lance_ar.host.parent import HostError, KernelFault
+from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import FaultKind
+from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.options import DEFAULT_KERNEL
+from pytest_lance_ar.trial.verdict import ExitCode
+
+if TYPE_CHECKING:
+    from pytest_lance_ar.commands import Commands
+
+STEPS: Final = ("table", "scan")
+"""What the first two steps of a call are to who reads a profile."""
+BUDGET_SECONDS: Final = 300.0
+
+
+def add_to(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "profile",
+        help="where a kernel's time goes: table, scan, call; compiling and packing; what memory costs at least",
+        description="A table, slowest combo first, and with --out a picture of stacked bars (needs the extra [plot]). "
+        "It gives no verdict. Exit status: 0; 2 or 3 when the kernel fails; 4 usage.",
+    )
+    parser.add_argument("kernel", nargs="?", type=Path, default=Path(DEFAULT_KERNEL), metavar="KERNEL")
+    parser.add_argument("--out", type=Path, metavar="FILE.png", help="the picture")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON instead of the table")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    try:
+        kernel = Kernel.read(options.kernel, str(options.kernel))
+        if options.out is not None and options.out.suffix.lower() != ".png":
+            raise ValueError(f"--out {options.out} must end in .png")
+    except (OSError, ValueError) as error:
+        return _refuse(str(error))
+    target, core = target_of(kernel.source), platform.timing_core()
+    try:
+        profiles = profile(kernel, target, STEPS, core=core, deadline=Deadline.after(BUDGET_SECONDS))
+    except KernelFault as fault:
+        print(f"profile: {fault}", file=sys.stderr)
+        return ExitCode.TIMEOUT if fault.failure.kind is FaultKind.TIMEOUT else ExitCode.INCORRECT
+    except HostError as error:
+        print(f"profile: {error}", file=sys.stderr)
+        return ExitCode.INTERNAL
+    profiles.sort(key=lambda one: -one.total_ns)
+    print(json.dumps([asdict(one) for one in profiles], indent=1) if options.json else table(profiles))
+    if options.out is not None:
+        try:
+            from pytest_lance_ar.progress.bars import bars
+
+            write_atomically(options.out, bars([(one.combo, one.steps) for one in profiles]))
+        except ImportError as error:
+            return _refuse(f"the picture needs matplotlib ({error}): pip install 'pytest-lance-ar[plot]'")
+        except OSError as error:
+            return _refuse(f"{options.out} cannot be written ({error.strerror})")
+    return 0
+
+
+def table(profiles: Sequence[Profile]) -> str:
+    """The profiles, a line each."""
+    names = list(profiles[0].steps)
+    heads = "".join(f"{name:>9} us    %" for name in names)
+    lines = [f"{'combo':<24}{'total us':>10}{heads}{'memory %':>10}{'compile s':>11}{'pack s':>8}"]
+    for one in profiles:
+        parts = "".join(f"{one.steps[name] / 1000:12.1f} {100 * one.steps[name] / one.total_ns:4.0f}" for name in names)
+        memory = 100 * one.memory_ns / one.total_ns
+        figures = f"{memory:10.1f}{one.compile_seconds:11.2f}{one.pack_seconds:8.3f}"
+        lines.append(f"{one.combo:<24}{one.total_ns / 1000:10.1f}{parts}{figures}")
+    lines.append(
+        "call: what is neither table nor scan. memory: one pass over codes and codebook, at this core's best speed, of "
+        "the total. compile: from import to the first answer."
+    )
+    return "\n".join(lines)
+
+
+def _refuse(sentence: str) -> int:
+    print(f"profile: {sentence}", file=sys.stderr)
+    return ExitCode.USAGE
