@@ -299,7 +299,10 @@ def lose(root: Path, *names: str) -> None:
 
 
 def restored(root: Path, monkeypatch: pytest.MonkeyPatch, outcome: SpeedEvidence | Exception) -> int:
-    monkeypatch.setattr(audit, "duel_again", lambda *_: outcome if isinstance(outcome, SpeedEvidence) else _raise(outcome))
+    def duel_again(*_: object) -> SpeedEvidence:
+        return outcome if isinstance(outcome, SpeedEvidence) else _raise(outcome)
+
+    monkeypatch.setattr(audit, "duel_again", duel_again)
     return main(["audit", "--restore"])
 
 
