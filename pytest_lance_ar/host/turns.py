@@ -155,7 +155,7 @@ class Queue:
         return len(self._live())
 
     def _enter(self, moment: float) -> int | None:
-        name = f"{max(0.0, moment):015.2f}-{time.time():.3f}-{secrets.token_hex(4)}"
+        name = f"{max(0.0, moment):015.2f}-{time.time_ns():020d}-{secrets.token_hex(4)}"
         try:
             with suppress(FileExistsError):
                 self._directory.mkdir(mode=0o777)

@@ -131,7 +131,8 @@ def test_a_wrong_kernel_is_incorrect_and_its_case_can_be_replayed(
         f"{sys.executable} -m {words}", shell=True, cwd=project.path, capture_output=True, text=True, check=False
     )
     assert replay.returncode == 2
-    assert facts["first_failure"] in replay.stdout
+    # One case knows nothing of the sizes from which on there is a failure, which the trial bisected.
+    assert facts["first_failure"].removeprefix("wrong for every N above 20: ") in replay.stdout
 
     again = gate(project, *workers, "-v")
     assert again.ret == 2
@@ -447,7 +448,7 @@ def test_the_help_reads_well(pytester: pytest.Pytester) -> None:
     assert max(map(len, group)) <= 80
     options = [line.split("=")[0].split()[0] for line in group if line.startswith("  --")]
     assert options[:3] == ["--lance-ar", "--lance-ar-kernel", "--lance-ar-note"]
-    assert len(options) == len(set(options)) == 12
+    assert len(options) == len(set(options)) == 15
 
 
 def test_in_a_workflow_the_verdict_is_annotated_and_summarized(
@@ -462,7 +463,7 @@ def test_in_a_workflow_the_verdict_is_annotated_and_summarized(
     assert result.ret == 2
     commands = [line for line in result.outlines if line.startswith("::")]
     name = f"{project.path.name}/kernel/pq_l2.py"
-    assert [command.partition(",title")[0] for command in commands] == [f"::error file={name},line=9"]
+    assert [command.partition(",title")[0] for command in commands] == [f"::error file={name},line=11"]
     assert result.outlines.index(commands[0]) < result.outlines.index("---")
     assert summary.read_text().startswith("### `kernel/pq_l2.py`: incorrect\n")
 
@@ -494,7 +495,8 @@ def test_only_the_verdict_of_the_block_has_a_colour_and_only_where_pytest_has(
 
 def test_quiet_in_a_file_is_the_report_alone(project: pytest.Pytester) -> None:
     def progress(*arguments: str) -> int:
-        return sum(line.startswith("lance-ar:") for line in gate(project, *arguments).outlines)
+        lines = [line for line in gate(project, *arguments).outlines if line.startswith("lance-ar:")]
+        return sum(not line.startswith("lance-ar: container:") for line in lines)
 
     assert progress() == 5  # the header and one line of progress
     assert progress("-q") == 0
