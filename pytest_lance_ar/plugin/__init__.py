@@ -28,6 +28,9 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if getattr(early_config.known_args_namespace, "lance_ar", False) and not options.is_windows():
         with paths_closed(early_config.rootpath, early_config.invocation_params.dir):
+            from pytest_lance_ar.host.platform import one_thread
+
+            one_thread()  # before numpy is imported
             from pytest_lance_ar.plugin.threshold import before_conftests
 
         before_conftests(early_config)
@@ -44,9 +47,6 @@ def pytest_load_initial_conftests_given_room(early_config: pytest.Config) -> Gen
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("lance_ar"):
         options.refuse_windows()
-        from pytest_lance_ar.host.platform import one_thread
-
-        one_thread()  # before numpy is imported
         from pytest_lance_ar.plugin.opening import open_session
 
         open_session(config)
