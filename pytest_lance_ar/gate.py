@@ -73,7 +73,10 @@ class Gate:
             self._store.close()
             raise
         self._waited = self._store.waited
-        self._measurement = Measurement(self.trial, {})
+        self._incumbent = incumbent
+        code = self._store.code_of(incumbent) if incumbent is not None else b""
+        known = {incumbent.kernel.sha256: code} if incumbent is not None and code else {}
+        self._measurement = Measurement(self.trial, known)
         self._watch = Watch(options.root, unsealed=options.kernel)
         self.evidence = Evidence(
             CorrectnessEvidence(expected=self.trial.target.suite_tests),
@@ -217,6 +220,8 @@ class Gate:
                     seal = self._sealed if self._sealed is not None else self._watch.seal
                     told = Told(self.trial.candidate, str(self.options.kernel), self._syntax, report.as_dict())
                     self._store.record(report.as_row(), kept=kept, seal=seal, told=told, publish=publish)
+                    if kept is None and self._incumbent is not None:
+                        self._remember_code_of(self._incumbent)
                 else:
                     publish()
         except (OSError, StoreError) as error:
@@ -245,6 +250,12 @@ class Gate:
             raise StoreError(f"the memory of earlier trials: {error}") from error
         return Remembered(precedent(trials, self._syntax), since_keep(trials) if trials else None)
 
+    def _remember_code_of(self, incumbent: Incumbent) -> None:
+        """Where this trial compiled the incumbent, the next one need not."""
+        code = self._measurement.code_known_of(incumbent.kernel)
+        if code and not self._store.code_of(incumbent):
+            self._store.remember_code(incumbent, code)
+
     def _candidate_as_incumbent(self) -> Incumbent:
         trial, speed = self.trial, self.evidence.speed
         assert speed is not None, "nothing is kept unmeasured"
@@ -255,4 +266,5 @@ class Gate:
             timestamp=trial.timestamp,
             geomean_ns=speed.geomean_ns,
             seed=trial.seed,
+            code=self._store.keep_code(self._measurement.code_known_of(trial.candidate)),
         )

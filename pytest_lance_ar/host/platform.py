@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -172,6 +173,17 @@ def cpu_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def compiled_for() -> str:
+    """What machine code depends on besides its source: processor, interpreter and compiler, without importing any."""
+    versions = [f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")]
+    flags = ""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return "\n".join([platform.machine(), cpu_name(), flags, sys.version, *versions])
 
 
 def lacking() -> list[str]:

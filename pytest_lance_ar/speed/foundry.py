@@ -64,7 +64,7 @@ class Foundry:
             raise fault
         return self._codes.get(kernel.sha256, b"")
 
-    def told(self, kernel: Kernel) -> bytes:
+    def known(self, kernel: Kernel) -> bytes:
         """A kernel's code, if it is there now."""
         return self._codes.get(kernel.sha256, b"")
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pytest_lance_ar.host import turns
 from pytest_lance_ar.speed.alone import time_alone
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
+from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.guards import time_guards
 from pytest_lance_ar.speed.origin import time_against_first
 from pytest_lance_ar.speed.preparation import Preparation
@@ -65,6 +66,7 @@ class Measurement:
         self.turn = turns.timing_turn()
         self._trial = trial
         self._known = code
+        self._foundry: Foundry | None = None
         self._preparation: Preparation | None = None
         self._watch: threading.Thread | None = None
         self._yardstick = Yardstick()
@@ -142,6 +144,10 @@ class Measurement:
         """The candidate's machine code, once it is compiled. Raises KernelFault where that never ended."""
         return self._preparation.foundry.code_of(self._trial.candidate) if self._preparation else b""
 
+    def code_known_of(self, kernel: Kernel) -> bytes:
+        """A kernel's machine code as far as it is known now, also when all is over."""
+        return self._foundry.known(kernel) if self._foundry else b""
+
     def _begin(self) -> None:
         trial = self._trial
         self._reading_ns = self._yardstick.read_ns(trial.core)
@@ -154,6 +160,7 @@ class Measurement:
             deadline=trial.deadline,
             code=self._known,
         )
+        self._foundry = self._preparation.foundry
 
 
 def guarded(trial: Trial, speed: SpeedEvidence, preparation: Preparation, progress: Progress) -> SpeedEvidence:

@@ -25,6 +25,7 @@ from pytest_lance_ar.files import (
     write_record,
 )
 from pytest_lance_ar.store.ledger import Head
+from pytest_lance_ar.store.machine_code import CodeShelf
 from pytest_lance_ar.store.record import RECORD_VERSION, TrialRecord, decode_record, encode_record
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Incumbent
@@ -38,6 +39,7 @@ _OWN_NAMES: Final = {"incumbent.json", "ledger.json", "journal.json", "examples"
     "running.json",
     "tried",
     "trials",
+    "code",
 }
 
 
@@ -71,6 +73,10 @@ class StateDirectory:
     @property
     def head_file(self) -> Path:
         return self.path / "ledger.json"
+
+    @property
+    def code(self) -> CodeShelf:
+        return CodeShelf(self.path / "code")
 
     @property
     def journal(self) -> Path:
@@ -231,13 +237,14 @@ def encode(state: State) -> dict[str, Any]:
 def decode(content: dict[str, Any]) -> State:
     """Raises DamagedRecord."""
     record, seal = content.get("incumbent"), content.get("seal")
-    if not isinstance(record, dict) or set(record) != _RECORDED or not isinstance(seal, dict):
+    if not isinstance(record, dict) or set(record) - {"code"} != _RECORDED or not isinstance(seal, dict):
         raise DamagedRecord("unexpected fields")
     if not (
         all(isinstance(record[name], str) for name in _TEXTS)
         and all(isinstance(value, str) for value in seal.values())
         and isinstance(record["geomean_ns"], (int, float))
         and isinstance(record["seed"], int)
+        and isinstance(record.get("code", ""), str)
     ):
         raise DamagedRecord("a field is of another type")
     try:
@@ -247,7 +254,7 @@ def decode(content: dict[str, Any]) -> State:
     if kernel.sha256 != record["sha256"]:
         raise DamagedRecord("the kernel's hash does not match its source")
     fields = {name: record[name] for name in _RECORDED - {"name", "source", "sha256"}}
-    return State(Incumbent(kernel=kernel, **fields), seal)
+    return State(Incumbent(kernel=kernel, code=record.get("code", ""), **fields), seal)
 
 
 def encode_head(head: Head) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -197,6 +197,22 @@ class Store:
         """The fingerprints taken at the last baseline. Raises StoreError."""
         state = self._load()
         return state.seal if state else None
+
+    def code_of(self, incumbent: Incumbent) -> bytes:
+        """What an incumbent compiled to; b"" where that is not known, or not as it was, or for another machine."""
+        return self._directory.code.find(incumbent.code)
+
+    def keep_code(self, code: bytes) -> str:
+        """Store what a kernel compiled to, that of one kernel. Returns its digest, for the incumbent's record."""
+        return self._directory.code.keep(code)
+
+    def remember_code(self, incumbent: Incumbent, code: bytes) -> None:
+        """Store what the incumbent of this very state compiled to, if it can be."""
+        with suppress(OSError, StateError):
+            state = self._directory.load()
+            if state is not None and state.incumbent == incumbent and (digest := self.keep_code(code)):
+                self._state = replace(state, incumbent=replace(incumbent, code=digest))
+                self._directory.save(self._state)
 
     def examples(self, target: str) -> Examples:
         """The falsifying examples of a target."""

@@ -23,7 +23,10 @@ SIMPLIFY: Final = "[simplify]"
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The best kept kernel and when it became so. geomean_ns is for people; no decision reads it."""
+    """The best kept kernel and when it became so. geomean_ns is for people; no decision reads it.
+
+    code: under which digest its machine code is kept, "" where it is not.
+    """
 
     kernel: Kernel
     target: str
@@ -31,6 +34,7 @@ class Incumbent:
     timestamp: str
     geomean_ns: float
     seed: int
+    code: str = ""
 
 
 @dataclass(frozen=True)
