@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_lance_ar.host.alarm import in_time
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.plugin.controller import Controller
 from pytest_lance_ar.plugin.junit import add_junit_properties
@@ -122,7 +123,8 @@ class GateSession(Controller):
     def _measure(self) -> None:
         progress = LineProgress(self.config)
         try:
-            self.gate.measured(self.config.hook.pytest_lance_ar_measure(trial=self.gate.trial, progress=progress))
+            with in_time(self.gate.trial.deadline):
+                self.gate.measured(self.config.hook.pytest_lance_ar_measure(trial=self.gate.trial, progress=progress))
         except (KernelFault, IncumbentFailed) as error:
             self.gate.measuring_failed(error)
         except Exception:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
+from pytest_lance_ar.host.alarm import LATE, OutOfTime, alarm
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -95,7 +96,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
     examiner.begin()
     try:
-        return (yield)
-    except ExaminationFailed:
-        examiner.reduce()
-        raise
+        with alarm(Deadline(brief_of(item.config).deadline)):
+            try:
+                return (yield)
+            except ExaminationFailed:
+                examiner.reduce()
+                raise
+    except OutOfTime:
+        examiner.failure = examiner.failure or LATE
+        raise ExaminationFailed(examiner.failure) from None

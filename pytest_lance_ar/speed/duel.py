@@ -14,7 +14,6 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -22,6 +21,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from pytest_lance_ar.correctness.examiner import hint
+from pytest_lance_ar.host.alarm import on_two_cores
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
@@ -271,10 +271,9 @@ def _check_answers(bout: Bout, combos: Sequence[Combo], rtol: float) -> None:
                 return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
         return None
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for wrong in pool.map(first_wrong, range(len(combos))):
-            if wrong:
-                raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
+    for wrong in on_two_cores(first_wrong, range(len(combos))):
+        if wrong:
+            raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
 
 
 def round_trip_ns(core: int | None, deadline: Deadline) -> float:

@@ -14,7 +14,6 @@ import random
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.correctness.examiner import hint
+from pytest_lance_ar.host.alarm import on_two_cores
 from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed import intervals
@@ -163,9 +163,8 @@ def processes(
 
 def build(guards: Sequence[Guard], plan: Plan) -> list[Bout]:
     """Build the workloads, on two cores."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        instances = pool.map(lambda guard: guard.instance(plan.calls), guards)
-        return [Bout(guard, one, Queries(plan.calls)) for guard, one in zip(guards, instances, strict=True)]
+    instances = on_two_cores(lambda guard: guard.instance(plan.calls), guards)
+    return [Bout(guard, one, Queries(plan.calls)) for guard, one in zip(guards, instances, strict=True)]
 
 
 def suspects(bouts: Sequence[Bout], most: int) -> list[Bout]:
@@ -281,10 +280,9 @@ def _check_answers(bouts: Sequence[Bout], rtol: float, rng: random.Random) -> in
                 return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
         return None
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for wrong in pool.map(first_wrong, range(len(bouts))):
-            if wrong:
-                raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
+    for wrong in on_two_cores(first_wrong, range(len(bouts))):
+        if wrong:
+            raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
     return sum(map(len, samples))
 
 

@@ -30,6 +30,7 @@ def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     class FakePreparation:
         pairs = ()
+        foundry = None
 
         def __init__(self, *_: object, **__: object) -> None:
             note("prepared")
