@@ -41,7 +41,7 @@ WARMUP_CALLS: Final = 2
 MAX_CALLS_PER_BLOCK: Final = 5
 BLOCK_NS: Final = 400_000
 """What the counted calls of a block should take at least."""
-CHECKED: Final = 24
+CHECKED: Final = 12
 """Of a workload, how many of the candidate's timed answers are compared with the reference, chosen at random; a
 KEPT_SHARE of them with what is bulky, and as many of the incumbent's."""
 

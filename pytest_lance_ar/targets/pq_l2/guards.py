@@ -58,6 +58,8 @@ WIDE_MAX: Final = 40_000
 POOL: Final = 1024
 """Vectors that a codebook is trained with. A stored vector takes each of its sub-vectors from one of them, of the same
 cluster if there are clusters: the sub-vectors of one vector are independent otherwise, so the distribution is kept."""
+LLOYD_ITERATIONS: Final = 1
+"""One less than the battery has: it is what a draw takes longest for."""
 NEAR: Final = np.float32(2.0**-9)
 """How far beside a stored vector a query lies, as a share, when each has been asked for already."""
 CALL_NS: Final = 60_000
@@ -112,7 +114,7 @@ class GuardWorkload:
         from pytest_lance_ar.targets.pq_l2 import quantizer
 
         pool = vectors(self.distribution, POOL, self.shape.dim, seed=self.seed, role="base")
-        codebook = quantizer.trained_codebook(pool, self.shape, Stream(self.seed, "codebook"))
+        codebook = quantizer.trained_codebook(pool, self.shape, Stream(self.seed, "codebook"), LLOYD_ITERATIONS)
         coded = quantizer.encode(pool, codebook)
         packs = []
         for number in range(self.code_sets):
