@@ -27,9 +27,7 @@ _UNDERFLOW: Final = 1e-36
 """More than an operation loses when its result is denormal, or is taken for zero."""
 
 
-def trained_codebook(
-    vectors: Float32, shape: PqShape, stream: Stream, iterations: int = LLOYD_ITERATIONS
-) -> Float32:
+def trained_codebook(vectors: Float32, shape: PqShape, stream: Stream, iterations: int = LLOYD_ITERATIONS) -> Float32:
     """A sampled codebook after two Lloyd iterations per sub-space (Lloyd, "Least squares quantization in PCM")."""
     codebook = sampled_codebook(vectors, shape, stream)
     for _ in range(iterations):
