@@ -15,7 +15,7 @@ import pytest
 from tests import kernels
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.xdist_group("for real")  # one after the other: the state goes from test to test
+slow = pytest.mark.slow  # and so alone on the machine: what is timed here is timed for real
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def incumbent(project: Path) -> str:
     return str(state["incumbent"]["source"])
 
 
+@slow
 def test_the_first_kernel_becomes_the_baseline(project: Path) -> None:
     status, report, output = gate(project, kernels.BASELINE)
     assert status == 0, output
@@ -56,6 +57,7 @@ def test_the_first_kernel_becomes_the_baseline(project: Path) -> None:
     )
 
 
+@slow
 def test_a_faster_kernel_is_kept(project: Path) -> None:
     status, report, output = gate(project, kernels.FASTER, "--lance-ar-note", "four sub-vectors a pass")
     assert status == 0, output
@@ -64,12 +66,14 @@ def test_a_faster_kernel_is_kept(project: Path) -> None:
     assert incumbent(project) == kernels.FASTER
 
 
+@slow
 def test_the_same_kernel_again_is_discarded(project: Path) -> None:
     status, report, output = gate(project, kernels.FASTER)
     assert status == 1, output
     assert report["reason"] == "the very file that is the incumbent"
 
 
+@slow
 def test_a_slower_kernel_is_discarded_with_workers_too(project: Path) -> None:
     status, report, output = gate(project, kernels.SLOWER, "-n", "2")
     assert status == 1, output
@@ -77,19 +81,21 @@ def test_a_slower_kernel_is_discarded_with_workers_too(project: Path) -> None:
     assert report["speedup_interval"][1] < 1.0
 
 
+@slow
 def test_a_kernel_that_answers_zero_is_incorrect(project: Path) -> None:
     status, report, output = gate(project, kernels.ZERO)
     assert status == 2, output
     assert "distance_table[0, 0]: expected" in str(report["first_failure"])
 
 
+@slow
 def test_the_ledger_has_a_row_for_each(project: Path) -> None:
     header, *lines = project.joinpath("results.tsv").read_text().splitlines()
     verdict = header.split("\t").index("verdict")
     assert [line.split("\t")[verdict] for line in lines] == ["baseline", "keep", "discard", "discard", "incorrect"]
 
 
-@pytest.mark.slow
+@slow
 def test_kernels_whose_times_swing_against_each_other_are_inconclusive(project: Path) -> None:
     """Every placement anew one of them is three times as slow, and the next time the other: no mean comes of that."""
     swing = kernels.BASELINE + (
@@ -127,7 +133,7 @@ def test_the_selftest_says_what_this_host_resolves(project: Path) -> None:
     assert "smallest_gain_pct:" in done.stdout
 
 
-@pytest.mark.slow
+@slow
 def test_the_project_as_a_stranger_finds_it(tmp_path: Path) -> None:
     """A clone, an environment of its own and the README's first command."""
     clone = tmp_path / "clone"

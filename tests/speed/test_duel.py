@@ -190,9 +190,9 @@ def test_a_candidate_that_fails_in_preparation_is_told_when_it_is_waited_for() -
 def test_preparation_can_be_given_up_at_any_moment() -> None:
     endless = Kernel("endless.py", kernels.with_table("while True: pass").encode())
     with prepared(endless) as preparation:
-        pids = [side.host.pid for pair in preparation.pairs for side in pair]
-    assert len(set(pids)) == 4
+        pass
     assert preparation._thread is not None
+    preparation._thread.join(30)
     assert not preparation._thread.is_alive()
 
 

@@ -194,6 +194,7 @@ OUTCOMES: Final = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_a_gate_killed_at_any_step_leaves_the_old_state_or_the_new_one(kept: Path, outcome: str) -> None:
     ratio, before, rows = OUTCOMES[outcome]
@@ -217,6 +218,7 @@ def test_a_gate_killed_at_any_step_leaves_the_old_state_or_the_new_one(kept: Pat
     assert len(set(seen)) == 2
 
 
+@pytest.mark.slow
 def test_a_recovery_killed_at_any_step_is_completed_by_the_next_one(kept: Path) -> None:
     at_journal = kept.parent / "at journal" / "project"
     for copy in every_step(kept, trial):
@@ -241,6 +243,7 @@ def test_a_recovery_is_told(kept: Path) -> None:
         assert gate.notices == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("also_no_room_to_read", [False, True])
 def test_a_disk_that_is_full_from_any_step_on(kept: Path, tmp_path: Path, also_no_room_to_read: bool) -> None:
     """Nothing more can be written or created; what is there can be moved, cut and removed. Or not even be opened."""
@@ -397,6 +400,7 @@ def test_a_damaged_journal_stops_the_gate_and_leaves_all_as_it_is(kept: Path) ->
     is_whole(kept)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_storing_leaves_nothing_half_done(kept: Path, tmp_path: Path) -> None:
     for step in range(1, 1000):
         copy = tmp_path / f"interrupted at {step}"
