@@ -39,7 +39,7 @@ def deprived(words: list[str], project: Path, *arguments: str, **variables: str)
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_baseline_and_a_slower_kernel_without_much(tmp_path: Path) -> None:
     project = project_at(tmp_path / "project", MEASURE)
     first = deprived(EVERYTHING, project)
@@ -54,7 +54,7 @@ def test_a_baseline_and_a_slower_kernel_without_much(tmp_path: Path) -> None:
     assert second.returncode == 1, second.stdout + second.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_read_only_root(tmp_path: Path) -> None:
     """With one writable directory to name, a verdict."""
     project = project_at(tmp_path / "project", MEASURE)

@@ -23,7 +23,7 @@ def commands() -> list[str]:
     return str(block).splitlines()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_nothing_beside_the_kernel_comes_along(tmp_path: Path) -> None:
     agent = tmp_path / "agent"
     planted = ("sitecustomize.py", "numpy.py", "pytest.py", "conftest.py", "kernel/numpy.py", "kernel/conftest.py")

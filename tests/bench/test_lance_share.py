@@ -23,7 +23,7 @@ def test_what_does_not_grow_is_no_share() -> None:
 
 
 @pytest.mark.skipif(not lance_share.installed(), reason="it takes the extra [lance]")
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_real_index_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"VECTORS": 5_000, "PARTITIONS": 8, "QUERIES": 3, "PROBES": (1, 4, 8)}.items():
         monkeypatch.setattr(lance_share, name, value)

@@ -468,7 +468,7 @@ def test_a_read_only_state_directory_can_be_audited(project: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_real_replay_tells_a_real_gain_from_a_claimed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     store(tmp_path, "baseline", "scalar", source=kernels.BASELINE)

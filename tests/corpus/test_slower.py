@@ -64,7 +64,7 @@ def is_kept(guards: GuardEvidence) -> bool:
     return compare(trial_of(), speed_of(0.9, guards=guards)).kept
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_slower_on_one_kind_is_not_kept_three_times_in_a_row(name: str) -> None:
     """On everything else it is as fast as the incumbent: no gain there hides what it lost."""
@@ -77,7 +77,7 @@ def test_a_kernel_slower_on_one_kind_is_not_kept_three_times_in_a_row(name: str)
     assert kept < TRIES / 10
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("gain", [0.0, 0.05])
 def test_an_honest_gain_is_kept(gain: float) -> None:
     """gain: elsewhere than on the combos. With none at all the geomean is at its limit."""
@@ -132,7 +132,7 @@ def waits(slower: Slower, workloads: tuple[GuardWorkload, ...]) -> list[tuple[bo
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_of_the_corpus_is_slow_where_it_is_said_to_be(name: str) -> None:
     slower = KERNELS[name]
@@ -148,7 +148,7 @@ SOME_OF_ALL = tuple(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["small N", "large k", "queries from elsewhere"])
 def test_a_real_kernel_that_is_twice_as_slow_on_one_kind_is_refused(name: str) -> None:
     slower, deadline = KERNELS[name], Deadline.after(100)

@@ -43,7 +43,7 @@ def test_a_sample_is_killed() -> None:
         assert outcome.replay
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_verdict_is_the_same_with_workers() -> None:
     kernels = [Mutant("honest", "plain", "plain"), *(mutant for mutant in MUTANTS if mutant.name == SAMPLE[0])]
     for arguments in ((), ("-n", "2")):
@@ -54,7 +54,7 @@ def test_the_verdict_is_the_same_with_workers() -> None:
 
 @pytest.mark.parametrize(
     "mutants",
-    [pytest.param(MUTANTS[::8], marks=pytest.mark.slow), pytest.param(MUTANTS, marks=pytest.mark.exhaustive)],
+    [pytest.param(MUTANTS[::8], marks=pytest.mark.exhaustive), pytest.param(MUTANTS, marks=pytest.mark.exhaustive)],
     ids=["every eighth", "all"],
 )
 def test_mutants_are_killed(mutants: tuple[Mutant, ...]) -> None:
@@ -63,7 +63,7 @@ def test_mutants_are_killed(mutants: tuple[Mutant, ...]) -> None:
     assert not [outcome.mutant.name for outcome in outcomes if not outcome.killed], table(outcomes)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kernels", [HONEST, EQUIVALENT], ids=["honest", "equivalent"])
 def test_what_keeps_the_contract_passes(kernels: list[Mutant]) -> None:
     for outcome in judge_all(kernels, seed=0):

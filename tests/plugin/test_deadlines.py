@@ -12,7 +12,7 @@ import pytest
 
 from tests import kernels
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 PROGRAM = """
 import sys, pytest

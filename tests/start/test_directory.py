@@ -177,7 +177,7 @@ def test_the_workflow_installs_the_package_from_elsewhere() -> None:
     assert "pytest --lance-ar" in text
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_from_a_wheel_on_a_bare_machine(tmp_path: Path) -> None:
     """Build, install into a fresh environment, begin in an empty directory, and judge to the end."""
     wheels, bare = tmp_path / "wheels", tmp_path / "venv"
