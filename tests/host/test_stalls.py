@@ -15,7 +15,7 @@ from pytest_lance_ar.targets.registry import targets
 from pytest_lance_ar.trial.deadline import Deadline
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.exhaustive,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="most of these are ways of Linux"),
 ]
 SECONDS = 1
