@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.bench.workloads import Timeable, instances
 from pytest_lance_ar.correctness.examiner import hint
-from pytest_lance_ar.host.parent import KernelFault, KernelHost
+from pytest_lance_ar.host.parent import HostError, KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.duel import Progress, no_garbage_collection, round_trip_ns
 from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side
@@ -288,5 +288,7 @@ def _naming(name: str) -> Iterator[None]:
     """Whoever fails is named."""
     try:
         yield
+    except HostError:
+        raise  # nobody's fault
     except (KernelFault, IncumbentFailed) as fault:
         raise ContestantFailed(name, fault.failure) from fault

@@ -158,11 +158,11 @@ def run(options: argparse.Namespace) -> int:
         return _failed(str(failed), failed.failure, failed.name == KERNEL)
     except IncumbentFailed as failed:
         return _failed(f"{rival.name} failed: {failed.failure}", failed.failure, False)
-    except KernelFault as fault:
-        return _failed(f"the kernel failed: {fault.failure}", fault.failure, True)
     except HostError as error:
         print(f"bench: {error}", file=sys.stderr)
         return ExitCode.INTERNAL
+    except KernelFault as fault:
+        return _failed(f"the kernel failed: {fault.failure}", fault.failure, True)
     if options.json:
         host = {"host": platform.cpu_name(), "core": core, "faiss": faiss, "seed": options.seed, "quick": options.quick}
         kernels = {c.name: {"name": c.source.name, "sha256": c.source.sha256} for c in contestants if c.name != FAISS}

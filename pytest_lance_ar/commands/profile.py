@@ -52,12 +52,12 @@ def run(options: argparse.Namespace) -> int:
     target, core = target_of(kernel.source), platform.timing_core()
     try:
         profiles = profile(kernel, target, STEPS, core=core, deadline=Deadline.after(BUDGET_SECONDS))
-    except KernelFault as fault:
-        print(f"profile: {fault}", file=sys.stderr)
-        return ExitCode.TIMEOUT if fault.failure.kind is FaultKind.TIMEOUT else ExitCode.INCORRECT
     except HostError as error:
         print(f"profile: {error}", file=sys.stderr)
         return ExitCode.INTERNAL
+    except KernelFault as fault:
+        print(f"profile: {fault}", file=sys.stderr)
+        return ExitCode.TIMEOUT if fault.failure.kind is FaultKind.TIMEOUT else ExitCode.INCORRECT
     profiles.sort(key=lambda one: -one.total_ns)
     print(json.dumps([asdict(one) for one in profiles], indent=1) if options.json else table(profiles))
     if options.out is not None:

@@ -144,7 +144,8 @@ def test_a_process_that_cannot_be_set_up_is_nobodys_fault(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "_faiss_version", lambda: "0")
-    monkeypatch.setattr(bench, "FAISS_DRIVER", "pytest_lance_ar.no_such_driver")
+    found = {"combos": Section("Combos", TINY, faiss_driver="pytest_lance_ar.no_such_driver")}
+    monkeypatch.setattr(bench, "sections", lambda _quick: found)
     assert main(["bench", "--against", "other.py"]) == 70
     assert "No module named 'pytest_lance_ar.no_such_driver'" in capsys.readouterr().err
 
