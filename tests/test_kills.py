@@ -145,7 +145,7 @@ def test_a_gate_that_is_killed_leaves_no_process_and_the_next_one_no_directory(p
     assert not list(temporary.glob("*lance-ar-*"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes die with their gate on Linux alone")
 def test_gates_killed_at_random_moments(project: Path) -> None:
     """Half of them at any moment of a run, half in the milliseconds in which it stores."""
