@@ -104,7 +104,7 @@ def test_a_gate_opens_or_says_in_one_sentence_why_not(project: Path, values: dic
     open_with_nonsense(project, values, rebaseline)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("quick")
 @settings(max_examples=4000, derandomize=False)
 @given(values=nonsense, rebaseline=st.booleans())
@@ -265,7 +265,7 @@ def run(root: Path, *arguments: str, user: int | None = None) -> subprocess.Comp
 def some_slow(cases: Mapping[str, object], quick: Collection[str]) -> list[ParameterSet]:
     """Parameters of which the plain run takes only the quick ones; each starts a process."""
     assert set(quick) <= set(cases)
-    slow = pytest.mark.slow
+    slow = pytest.mark.exhaustive
     return [pytest.param(case, id=name, marks=() if name in quick else slow) for name, case in cases.items()]
 
 
@@ -306,7 +306,7 @@ def test_pytest_says_it_and_nothing_is_written(real: Path, arguments: list[str])
     is_none(run(real, *arguments), real, before)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @settings(max_examples=40)
 @given(
     name=st.sampled_from(["kernel", "seed", "budget", "state", "rtol", "min-gain", "phase", "json", "against"]),
