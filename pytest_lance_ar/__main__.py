@@ -21,6 +21,7 @@ from pytest_lance_ar.commands import (
     replay,
     show,
 )
+from pytest_lance_ar.targets.registry import TargetError
 from pytest_lance_ar.trial.verdict import ExitCode
 
 COMMANDS = (init, brief, show, replay, audit, progress, finalize, rank, evaluate, export, bench, profile, admit)
@@ -42,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
+    except TargetError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
 

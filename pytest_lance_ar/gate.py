@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pytest_lance_ar.correctness.examiner import replay_command
@@ -21,6 +22,7 @@ from pytest_lance_ar.speed.measurement import Measurement
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.memory import precedent, since_keep
 from pytest_lance_ar.store.store import Store, StoreError, Told
+from pytest_lance_ar.targets.registry import files_of
 from pytest_lance_ar.trial import syntax
 from pytest_lance_ar.trial.deadline import Deadline, begun
 from pytest_lance_ar.trial.evidence import NO_KERNELS, CorrectnessEvidence, Evidence, Examination, SpeedEvidence
@@ -77,7 +79,7 @@ class Gate:
         code = self._store.code_of(incumbent) if incumbent is not None else b""
         known = {incumbent.kernel.sha256: code} if incumbent is not None and code else {}
         self._measurement = Measurement(self.trial, known)
-        self._watch = Watch(options.root, unsealed=options.kernel)
+        self._watch = Watch(options.root, unsealed=options.kernel, beside=partial(files_of, self.trial.target))
         self.evidence = Evidence(
             CorrectnessEvidence(expected=self.trial.target.suite_tests),
             against_itself=self.trial.incumbent is None,

@@ -39,6 +39,7 @@ import numpy as np
 
 from pytest_lance_ar.speed.handicap import handicapped, twin
 from pytest_lance_ar.speed.statistics import Outcome as StageOutcome
+from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 ROOT: Final = Path(__file__).parents[1]
@@ -119,8 +120,8 @@ def run(trial: Trial, python: str) -> Outcome:
 def trials_of(wanted: Sequence[tuple[str, float, int]], plain: Kernel, shipped: Kernel) -> Iterator[Trial]:
     makers: dict[str, Callable[[float, int], tuple[Kernel, Kernel | None, Kernel | None]]] = {
         "equal": lambda _, i: (twin(plain, i), plain, None),
-        "gain": lambda share, _: (plain, handicapped(plain, share), None),
-        "loss": lambda share, _: (handicapped(plain, share), plain, None),
+        "gain": lambda share, _: (plain, handicapped(plain, share, target_of(plain.source)), None),
+        "loss": lambda share, _: (handicapped(plain, share, target_of(plain.source)), plain, None),
         "incorrect": lambda *_: (Kernel(plain.name, plain.source + WRONG), plain, None),
         "shipped": lambda _, i: (twin(shipped, i), shipped, None),
         "first": lambda *_: (shipped, None, None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -46,13 +46,13 @@ class Profile:
 def profile(
     kernel: Kernel,
     target: Target,
-    names: Sequence[str],
     *,
     core: int | None,
     deadline: Deadline,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> list[Profile]:
-    """Profile a kernel on the target's combos. names: of the steps, in their order. Raises KernelFault, HostError."""
+    """Profile a kernel on the target's combos, by the target's steps. Raises KernelFault, HostError."""
+    names = list(target.steps.values())[:STAGES]
     bytes_per_ns = read_bytes_per_ns()
     transport_ns = round_trip_ns(core, deadline)
     profiles = []
@@ -62,7 +62,7 @@ def profile(
         (pack,) = instance.packs
         told = replace(pack, outputs={**pack.outputs, "stages": ("int64", (STAGES,))})
         timed = replace(instance, params={**instance.params, "driver": target.driver}, packs=[told])
-        with KernelHost(DRIVER, core=core, deadline=deadline) as host:
+        with KernelHost(DRIVER, core=core, deadline=deadline, beside=[target.driver]) as host:
             begun = time.perf_counter()
             host.load(kernel.source, kernel.name)
             packed, pack_seconds = host.pack(host.build(timed), told)

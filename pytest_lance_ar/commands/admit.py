@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.report import github
 from pytest_lance_ar.seal.fingerprints import PACKAGE, SEALED_IN_ROOT
+from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial import pull_request
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:

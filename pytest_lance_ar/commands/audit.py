@@ -21,12 +21,13 @@ from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.memory import lineage
 from pytest_lance_ar.store.store import Row, Store, StoreError
+from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import NO_KERNELS, FaultKind, GuardEvidence, Interval, SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
-from pytest_lance_ar.trial.options import DEFAULT_BUDGET, DEFAULT_KERNEL, MAX_RTOL
+from pytest_lance_ar.trial.options import DEFAULT_BUDGET, MAX_RTOL
 from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of, witness_of
 from pytest_lance_ar.trial.verdict import GUARD, ExitCode
 

@@ -25,13 +25,13 @@ from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.store import Store, StoreError
-from pytest_lance_ar.targets import pq_l2
+from pytest_lance_ar.targets import DEFAULT_KERNEL, pq_l2
 from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_K, TARGET
 from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, GuardEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL, MAX_RTOL
+from pytest_lance_ar.trial.options import MAX_RTOL
 from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of
 from pytest_lance_ar.trial.verdict import ExitCode
 

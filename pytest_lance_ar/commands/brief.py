@@ -14,7 +14,7 @@ from pytest_lance_ar.commands.stored import add_state_to, store_at
 from pytest_lance_ar.memory.brief import brief
 from pytest_lance_ar.memory.story import story
 from pytest_lance_ar.store.store import StoreError
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL
+from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:

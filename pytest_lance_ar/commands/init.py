@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_lance_ar.start.directory import Made, make
 from pytest_lance_ar.start.kernels import NoKernel, baseline_of, best_of
-from pytest_lance_ar.targets.registry import DEFAULT, targets
+from pytest_lance_ar.targets import DEFAULT
+from pytest_lance_ar.targets.registry import TargetError, named
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -39,13 +40,10 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    known = targets()
-    target = known.get(options.target)
-    if target is None:
-        return _refuse(f"there is no target {options.target!r}; there is {', '.join(sorted(known))}")
     try:
+        target = named(options.target)
         made = make(options.directory, target, KERNELS[options.origin](target))
-    except NoKernel as error:
+    except (TargetError, NoKernel) as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{error.filename or options.directory} cannot be written ({error.strerror})")

@@ -14,25 +14,23 @@ from pytest_lance_ar.bench.profile import Profile, profile
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import HostError, KernelFault
+from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands
 
-STEPS: Final = ("table", "scan")
-"""What the first two steps of a call are to who reads a profile."""
 BUDGET_SECONDS: Final = 300.0
 
 
 def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "profile",
-        help="where a kernel's time goes: table, scan, call; compiling and packing; what memory costs at least",
+        help="where a kernel's time goes: its steps, the call; compiling and packing; what memory costs at least",
         description="A table, slowest combo first, and with --out a picture of stacked bars (needs the extra [plot]). "
         "It gives no verdict. Exit status: 0; 2 or 3 when the kernel fails; 4 usage.",
     )
@@ -47,11 +45,12 @@ def run(options: argparse.Namespace) -> int:
         kernel = Kernel.read(options.kernel, str(options.kernel))
         if options.out is not None and options.out.suffix.lower() != ".png":
             raise ValueError(f"--out {options.out} must end in .png")
+        target = target_of(kernel.source)
     except (OSError, ValueError) as error:
         return _refuse(str(error))
-    target, core = target_of(kernel.source), platform.timing_core()
+    core = platform.timing_core()
     try:
-        profiles = profile(kernel, target, STEPS, core=core, deadline=Deadline.after(BUDGET_SECONDS))
+        profiles = profile(kernel, target, core=core, deadline=Deadline.after(BUDGET_SECONDS))
     except HostError as error:
         print(f"profile: {error}", file=sys.stderr)
         return ExitCode.INTERNAL
@@ -83,8 +82,8 @@ def table(profiles: Sequence[Profile]) -> str:
         figures = f"{memory:10.1f}{one.compile_seconds:11.2f}{one.pack_seconds:8.3f}"
         lines.append(f"{one.combo:<24}{one.total_ns / 1000:10.1f}{parts}{figures}")
     lines.append(
-        "call: what is neither table nor scan. memory: one pass over codes and codebook, at this core's best speed, of "
-        "the total. compile: from import to the first answer."
+        "call: what is none of the steps. memory: one pass over what it is built from and packs, at this core's best "
+        "speed, of the total. compile: from import to the first answer."
     )
     return "\n".join(lines)
 

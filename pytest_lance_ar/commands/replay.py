@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
+from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL, MAX_RTOL
+from pytest_lance_ar.trial.options import MAX_RTOL
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:

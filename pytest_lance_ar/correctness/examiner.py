@@ -25,8 +25,8 @@ FATAL: Final = frozenset({FaultKind.DIED, FaultKind.TIMEOUT, FaultKind.TAMPERED,
 
 
 ROUNDING_HINT: Final = (
-    "rounding only: every value agrees within 1e-6 of itself; keep the reference's order (sum over d, then over m, in "
-    "float32, without FMA), or let a person allow it with --lance-ar-rtol 1e-6"
+    "rounding only: every value agrees within 1e-6 of itself; keep the order in which the reference adds, in float32, "
+    "without FMA, or let a person allow it with --lance-ar-rtol 1e-6"
 )
 
 
@@ -175,7 +175,7 @@ class Examiner:
 
     def _running_host(self) -> KernelHost:
         if self._host is None:
-            failure = contract_failure(self.kernel, self.target.kernel_class)
+            failure = contract_failure(self.kernel, self.target)
             if failure:
                 self._unusable = failure
                 raise KernelFault(failure)
@@ -294,6 +294,8 @@ def replay_command(case: str, kernel_path: str, rtol: float = 0.0) -> str:
 
 def hint(mismatch: Mismatch) -> str:
     """What to do about a wrong value, in one sentence."""
+    if mismatch.advice:
+        return mismatch.advice
     if mismatch.abs_error is None:
         return ""
     if mismatch.rounding_only:

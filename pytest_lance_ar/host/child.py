@@ -32,6 +32,7 @@ class Child:
     def __init__(self, channel: socket.socket, driver: str) -> None:
         self.channel = channel
         self.driver_class = importlib.import_module(driver).Driver
+        self.words = words_of(self.driver_class)
         self.module: ModuleType | None = None
         self.compiled: Callable[[], bytes] = bytes
         self.path = ""
@@ -68,9 +69,8 @@ class Child:
             getattr(self, stage)(message, segment)
         except BaseException as error:
             driver = self.drivers.get(message.get("kernel", -1))
-            stage = {"load": "import", "build": "PqKernel()", "pack": driver.stage if driver else stage}.get(
-                stage, stage
-            )
+            stages = {"load": "import", "build": self.words["building"], "pack": driver.stage if driver else stage}
+            stage = stages.get(stage, stage)
             wire.send(self.channel, self.fault(error, stage))
         else:
             wire.send(self.channel, {})
@@ -139,7 +139,7 @@ class Child:
 
     def fenced(self, segment: int, inputs: wire.Layout, outputs: wire.Layout) -> dict[str, NDArray[Any]]:
         if self.fences is None:
-            self.fences = fences.Fences(self.touched)
+            self.fences = fences.Fences(self.touched, self.words["arrays"])
         return self.fences.map_segment(segment, inputs, outputs)
 
     def telling(self, driver: Any, call: Callable[[], None]) -> Callable[[], None]:
@@ -156,7 +156,7 @@ class Child:
         """The last words of a process whose kernel touched what it must not."""
         if self.controlling == "":
             os.write(self.replies, wire.FAILED)
-        stage = self.calling.stage if self.calling else "PqKernel()"
+        stage = self.calling.stage if self.calling else self.words["building"]
         wire.send(self.channel, {"ended": True, "message": f"{stage} {sentence}"})
         os._exit(1)
 
@@ -179,10 +179,18 @@ class Child:
         }
 
 
-def places() -> list[str]:
+def words_of(driver_class: type) -> dict[str, Any]:
+    """What messages call construction, packing and arrays, as a driver says it."""
+    return {
+        "building": getattr(driver_class, "building", "construction"),
+        "packing": getattr(driver_class, "packing", "packing"),
+        "arrays": dict(getattr(driver_class, "words", {})),
+    }
+
+
+def places(packages: Collection[str]) -> list[str]:
     """The directories that Python code is read from: the interpreter's, and those of packages, but no project's."""
-    package = importlib.util.find_spec("pytest_lance_ar")
-    own = list(package.submodule_search_locations or []) if package else []
+    own = [place for name in packages for place in getattr(sys.modules[name], "__path__", ())]
     sites = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
     libraries = [str(Path(prefix, name)) for prefix in prefixes for name in ("lib", "lib64", "Frameworks")]
@@ -232,18 +240,20 @@ def main(
     requests: int,
     replies: int,
     driver: str,
+    packages: Collection[str],
     core: int,
     confined: bool,
     user: tuple[int, int] | None,
     without: Collection[str],
 ) -> None:
-    """Entry point: the descriptors that the parent passed, the driver's module, the core to run on (-1: any)."""
+    """Entry point: the descriptors that the parent passed, the driver's module, the packages that
+    were found by their place, the core to run on (-1: any)."""
     confinement.die_with_parent()
     platform.first_to_be_killed()
     platform.pin(core if core >= 0 else None)
     child = Child(socket.socket(fileno=channel), driver)
     importlib.import_module("numba")
-    walls = confinement.confine(Path.cwd(), places(), user, without) if confined else []
-    wire.send(child.channel, {"walls": walls})
+    walls = confinement.confine(Path.cwd(), places(packages), user, without) if confined else []
+    wire.send(child.channel, {"walls": walls, "words": child.words})
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):
         child.serve(requests, replies)

@@ -86,9 +86,11 @@ def slack(segment: int, layout: Layout) -> list[tuple[str, NDArray[np.uint8]]]:
 class Fences:
     """The fenced arrays of this process."""
 
-    def __init__(self, told: Callable[[str], None]) -> None:
-        """told: what to do with "read or wrote outside an array: ...", in a process that cannot go on."""
+    def __init__(self, told: Callable[[str], None], words: Mapping[str, str]) -> None:
+        """told: what to do with "read or wrote outside an array: ...", in a process that cannot go on. words: what
+        arrays are called, where not by their names."""
         self._told = told
+        self._words = words
         self._arrays: weakref.WeakKeyDictionary[mmap.mmap, list[tuple[str, int, int, bool]]] = (
             weakref.WeakKeyDictionary()
         )
@@ -140,11 +142,7 @@ class Fences:
         if start <= address < stop:
             return f"wrote to its input {name}, which is read-only" if read_only else ""
         place = f"byte {start - address} before" if address < start else f"byte {address - stop + 1} behind"
-        return f"read or wrote outside an array: {place} {_described(name)}"
-
-
-def _described(name: str) -> str:
-    return {"table": "`out`, the distance table"}.get(name, f"`{name}`")
+        return f"read or wrote outside an array: {place} {self._words.get(name, f'`{name}`')}"
 
 
 def _size(dtype: str, shape: tuple[int, ...]) -> int:

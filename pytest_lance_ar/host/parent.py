@@ -52,13 +52,14 @@ _BOOTSTRAP: Final = (
     "import sys; del sys.path[0]; sys.path.extend(p for p in {paths!r} if p not in sys.path); "
     # By its place, not by a directory that holds more: beside an editable install lies the user's project.
     "from importlib.util import module_from_spec as module, spec_from_file_location as spec_at; "
-    "spec = spec_at('pytest_lance_ar', {package!r}); package = sys.modules['pytest_lance_ar'] = module(spec); "
-    "spec.loader.exec_module(package); "
+    "places = {places!r}; specs = [spec_at(name, place) for name, place in places.items()]; "
+    "sys.modules.update((spec.name, module(spec)) for spec in specs); "
+    "[spec.loader.exec_module(sys.modules[spec.name]) for spec in specs]; "
     "{statement}"
 )
 _MAIN: Final = (
     "from pytest_lance_ar.host.child import main; "
-    "main({channel}, {requests}, {replies}, {driver!r}, {core}, {confined}, {user}, {without!r})"
+    "main({channel}, {requests}, {replies}, {driver!r}, {packages!r}, {core}, {confined}, {user}, {without!r})"
 )
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _POISON: Final = {"f": np.nan, "i": -1, "u": 255}
@@ -124,7 +125,7 @@ class Pack:
         for name, rest in self._slack:
             if (rest != fences.CANARY).any():
                 rest.fill(fences.CANARY)
-                sentence = f"a call wrote outside an array: next to `{'out' if name == 'table' else name}`"
+                sentence = f"a call wrote outside an array: next to {self._host.words['arrays'].get(name, f'`{name}`')}"
                 raise KernelFault(Failure(FaultKind.CONTRACT, sentence))
         return ns
 
@@ -138,6 +139,7 @@ class KernelHost:
     confined: build what walls the host offers around the kernel; `walls` names them, once the kernel is loaded.
     without: walls among them that are left out all the same.
     fenced: lay the arrays of the contract against inaccessible memory, where the platform has that.
+    beside: modules that the driver imports from other packages than its own.
     """
 
     def __init__(
@@ -149,9 +151,13 @@ class KernelHost:
         confined: bool = True,
         without: Collection[str] = (),
         fenced: bool = False,
+        beside: Collection[str] = (),
     ) -> None:
+        packages = packages_of(driver, *beside)
         self.deadline = deadline
         self.walls: tuple[str, ...] = ()
+        self.words: dict[str, Any] = {}
+        """As the driver says them, before there is a kernel."""
         self._started = False
         self._fenced = fenced and fences.offered()
         self._slots = 0
@@ -181,6 +187,7 @@ class KernelHost:
             requests=requests,
             replies=replies,
             driver=driver,
+            packages=tuple(packages),
             core=-1 if core is None else core,
             confined=confined,
             user=self._scratch.user,
@@ -191,7 +198,7 @@ class KernelHost:
         try:
             with _STARTING, platform.fixed_addresses(), namespaces.of_processes() if apart else nullcontext():
                 process = subprocess.Popen(
-                    [sys.executable, "-E", "-B", "-c", program(statement)],
+                    [sys.executable, "-E", "-B", "-c", program(statement, packages)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -229,7 +236,8 @@ class KernelHost:
         if self._started:
             return
         try:
-            self.walls = tuple(self._receive("start", START_SECONDS)["walls"])
+            started = self._receive("start", START_SECONDS)
+            self.walls, self.words = tuple(started["walls"]), started["words"]
         except KernelFault as fault:
             if fault.failure.kind is FaultKind.TIMEOUT:
                 raise
@@ -282,7 +290,7 @@ class KernelHost:
         }
         with _Segment(size) as segment:
             _fill(segment, layout, instance.arrays)
-            self._request(message, "PqKernel()", segment)
+            self._request(message, self.words["building"], segment)
         return kernel
 
     def pack(self, kernel: int, instance: PackInstance) -> tuple[Pack, float]:
@@ -305,7 +313,7 @@ class KernelHost:
         with _Segment(end) as segment:
             _fill(segment, arrays, instance.arrays)
             start = time.perf_counter()
-            self._request(message, "pack_codes", segment)
+            self._request(message, self.words["packing"], segment)
             seconds = time.perf_counter() - start
             views = wire.map_segment(segment, {**inputs, **outputs})
             slack = fences.slack(segment, outputs) if self._fenced else ()
@@ -539,9 +547,20 @@ def environment(directory: Path | None) -> dict[str, str]:
     }
 
 
-def program(statement: str) -> str:
-    """A program that runs a statement with this very package, and with nothing of the user's project within reach."""
-    return _BOOTSTRAP.format(paths=_import_paths(), package=pytest_lance_ar.__file__, statement=statement)
+def packages_of(*modules: str) -> dict[str, str]:
+    """The packages of these modules and this one, by name: the file that each is loaded from."""
+    places = {pytest_lance_ar.__name__: str(pytest_lance_ar.__file__)}
+    for name in (module.partition(".")[0] for module in modules):
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            places.setdefault(name, spec.origin)
+    return places
+
+
+def program(statement: str, packages: Mapping[str, str] | None = None) -> str:
+    """A program that runs a statement with this very package, or these, and with nothing of the user's project within
+    reach. packages: what `packages_of` tells."""
+    return _BOOTSTRAP.format(paths=_import_paths(), places=packages or packages_of(), statement=statement)
 
 
 def _import_paths() -> list[str]:

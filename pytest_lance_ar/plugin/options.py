@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_lance_ar.targets import DEFAULT_KERNEL
+
 INI_TWINS = {
-    "kernel": ("PATH", "the kernel to judge (default: kernel/pq_l2.py)"),
+    "kernel": ("PATH", f"the kernel to judge (default: {DEFAULT_KERNEL})"),
     "seed": ("N", "seed of all data (default: a fresh one each run; the report names it)"),
     "budget": ("SECONDS", "what a trial may take, all included (default: 600)"),
     "state": ("DIR", "where the incumbent is stored (default: .lance_ar); another directory holds results.tsv as well"),
@@ -37,7 +39,7 @@ HELP_ORDER = ("kernel", "note", "learned", "against", "json", "phase", "seed", "
 
 def add_to(parser: pytest.Parser) -> None:
     """Declare the options and their ini twins."""
-    group = parser.getgroup("lance-ar", "experiment gate for PQ kernels (--lance-ar)")
+    group = parser.getgroup("lance-ar", "experiment gate for kernels (--lance-ar)")
     group.addoption(
         "--lance-ar",
         action="store_true",

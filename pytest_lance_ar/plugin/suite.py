@@ -55,7 +55,8 @@ PLAIN_SEED = 0
 
 def plain_brief(config: pytest.Config) -> Brief:
     """The brief of a plain pytest run: the project's kernel, the same data every time, nothing stored."""
-    from pytest_lance_ar.trial.options import DEFAULT_KERNEL, display_path
+    from pytest_lance_ar.targets import DEFAULT_KERNEL
+    from pytest_lance_ar.trial.options import display_path
 
     path = config.rootpath / (config.getini("lance_ar_kernel") or DEFAULT_KERNEL)
     name = display_path(path, config.rootpath)

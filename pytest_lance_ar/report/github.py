@@ -19,7 +19,7 @@ SUMMARY_LIMIT: Final = 1024 * 1024
 """Bytes that a step's summary may have; what exceeds it is not shown at all."""
 _LEVELS: Final = {ExitCode.KEPT: "notice", ExitCode.DISCARD: "warning", ExitCode.INCONCLUSIVE: "warning"}
 _LINE: Final = re.compile(r"\bline (\d+)\b")
-_METHOD: Final = re.compile(r"\b(distance_table|probe_top_k|pack_codes|__init__)\b")
+_WORD: Final = re.compile(r"[A-Za-z_]\w*")
 
 
 def is_here(environment: Mapping[str, str] = os.environ) -> bool:
@@ -96,17 +96,15 @@ def _speedup(r: dict[str, Any]) -> str:
 
 
 def _line_of(source: bytes, text: str) -> int:
-    """The line that a failure names, else that of the method it names, else the first."""
+    """The line that a failure names, else that of the method it names first, else the first."""
     named = _LINE.search(text)
     if named:
         return int(named[1])
-    method = _METHOD.search(text)
     try:
-        nodes = ast.walk(ast.parse(source)) if method else iter(())
-        return next(
-            (node.lineno for node in nodes if isinstance(node, ast.FunctionDef) and method and node.name == method[1]),
-            1,
-        )
+        classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+        methods = [node for one in classes for node in one.body if isinstance(node, ast.FunctionDef)]
+        lines = {node.name: node.lineno for node in reversed(methods)}
+        return next((lines[word] for word in _WORD.findall(text) if word in lines), 1)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return 1
 

@@ -25,12 +25,18 @@ SEALED_IN_ROOT: Final = (
 """The contract's list, and the other files that configure pytest."""
 
 
-def fingerprint(root: Path, *, unsealed: frozenset[Path] = frozenset()) -> dict[str, str]:
+NONE: Final[Mapping[str, Path]] = {}
+
+
+def fingerprint(
+    root: Path, *, unsealed: frozenset[Path] = frozenset(), beside: Mapping[str, Path] = NONE
+) -> dict[str, str]:
     """SHA-256 of every sealed file of a project, by the name that messages call it.
 
-    `unsealed` are absolute paths left out: the kernel, should it lie among the tests.
+    `unsealed` are absolute paths left out: the kernel, should it lie among the tests. beside: further files, by name.
     """
-    seal = {f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}": _digest(path) for path in _files(PACKAGE)}
+    seal = {name: _digest(path) for name, path in beside.items()}
+    seal |= {f"{PACKAGE.name}/{path.relative_to(PACKAGE).as_posix()}": _digest(path) for path in _files(PACKAGE)}
     for name in SEALED_IN_ROOT:
         for path in _files(root / name):
             if path.resolve() not in unsealed and not path.is_relative_to(PACKAGE):
@@ -41,13 +47,14 @@ def fingerprint(root: Path, *, unsealed: frozenset[Path] = frozenset()) -> dict[
     return seal
 
 
-def contradicted(root: Path, compiled: CompiledFiles) -> tuple[str, ...]:
+def contradicted(root: Path, compiled: CompiledFiles, beside: Mapping[str, Path] = NONE) -> tuple[str, ...]:
     """Compiled files that Python would run in the place of a sealed source and that say something else, each with how.
 
     Of the tests only those that this process has loaded matter: no other one is run by the gate.
     """
     package = list(_files(PACKAGE))
     outside = loaded(path for name in SEALED_IN_ROOT for path in _files(root / name))
+    outside += beside.values()
     found = compiled.contradicting([*package, *(path for path in outside if not path.is_relative_to(PACKAGE))])
     return tuple(f"{_name(path, root)} (not what its source says: delete it)" for path in found)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pytest_lance_ar.seal.compiled import CompiledFiles
@@ -11,26 +11,36 @@ from pytest_lance_ar.seal.reach import imported
 
 
 class Watch:
-    """`seal`: the fingerprints at the start of the run. `unsealed`: the kernel, should it lie among the tests."""
+    """`seal`: the fingerprints at the start of the run. `unsealed`: the kernel, should it lie among the tests.
 
-    def __init__(self, root: Path, *, unsealed: Path) -> None:
+    beside: what else is sealed, wherever it lies, by the name that messages call it: a target from outside.
+    """
+
+    def __init__(self, root: Path, *, unsealed: Path, beside: Callable[[], Mapping[str, Path]] = dict) -> None:
         self._root = root
         self._unsealed = frozenset({unsealed.resolve()})
+        self._beside = beside
         self._compiled = CompiledFiles()
-        self.seal = fingerprint(root, unsealed=self._unsealed)
+        self.seal = self._now()
 
     def since(self, sealed: Mapping[str, str] | None) -> tuple[str, ...]:
         """What was changed before this run began: since the baseline, or behind the sources' back."""
         changes = changed(sealed, self.seal) if sealed is not None else ()
-        return (*changes, *contradicted(self._root, self._compiled), *self._intruders())
+        return (*changes, *self._contradicted(), *self._intruders())
 
     def meanwhile(self) -> tuple[str, ...]:
         """What was changed since this run began."""
-        now = fingerprint(self._root, unsealed=self._unsealed)
-        return (*changed(self.seal, now), *contradicted(self._root, self._compiled), *self._intruders())
+        return (*changed(self.seal, self._now()), *self._contradicted(), *self._intruders())
+
+    def _now(self) -> dict[str, str]:
+        return fingerprint(self._root, unsealed=self._unsealed, beside=self._beside())
+
+    def _contradicted(self) -> tuple[str, ...]:
+        return contradicted(self._root, self._compiled, self._beside())
 
     def _intruders(self) -> tuple[str, ...]:
         root = self._root.resolve()
         sealed = {PACKAGE / name.partition("/")[2] for name in self.seal} | {root / name for name in self.seal}
+        sealed |= set(self._beside().values())
         found = dict.fromkeys(path.relative_to(root).as_posix() for path in imported(root, sealed))
         return tuple(f"{name} (imported by the gate, and not sealed: move it out of the project)" for name in found)

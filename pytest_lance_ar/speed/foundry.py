@@ -99,5 +99,4 @@ class Foundry:
 def stand_ins(target: Target) -> list[Instance]:
     """What makes a kernel compile all that the timed workloads need, one a shape."""
     of_shape = {combo.shape: combo for combo in target.combos}
-    make = getattr(target, "stand_in", None) or (lambda combo: target.workload(combo, 1, 0))
-    return [make(combo) for combo in of_shape.values()]
+    return [target.stand_in(combo) for combo in of_shape.values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 WRAPPER_NS: Final = 250
@@ -16,26 +17,32 @@ import time as _time
 
 class _Handicapped({name}):
     """Answers when (1 + {share}) times its own time has passed."""
-
-    def distance_table(self, query, out):
-        self._begun = _time.perf_counter_ns()
-        super().distance_table(query, out)
-
-    def probe_top_k(self, table, codes, k):
-        answer = super().probe_top_k(table, codes, k)
-        end = self._begun + int((_time.perf_counter_ns() - self._begun) * (1 + {share})) - {wrapper_ns}
-        while _time.perf_counter_ns() < end:
-            pass
-        return answer
-
+{methods}
 
 {name} = _Handicapped
 '''
+_METHOD: Final = """
+    def {name}(self, *arguments):
+        {begin}
+        answer = super().{name}(*arguments)
+        {end}
+        return answer
+"""
+_BEGIN: Final = "self._begun = _time.perf_counter_ns()"
+_END: Final = """end = self._begun + int((_time.perf_counter_ns() - self._begun) * (1 + {share})) - {wrapper_ns}
+        while _time.perf_counter_ns() < end:
+            pass"""
 
 
-def handicapped(kernel: Kernel, share: float) -> Kernel:
-    """The same PQ kernel, slower by `share` (0.02: 2%) on every query."""
-    wrapper = _WRAPPER.format(name="PqKernel", share=share, wrapper_ns=WRAPPER_NS)
+def handicapped(kernel: Kernel, share: float, target: Target) -> Kernel:
+    """The same kernel, slower by `share` (0.02: 2%) on every query: between its first step and the end of its last."""
+    steps, end = list(target.steps), _END.format(share=share, wrapper_ns=WRAPPER_NS)
+    methods = [
+        _METHOD.format(name=name, begin=_BEGIN if i == 0 else "", end=end if i == len(steps) - 1 else "")
+        for i, name in enumerate(steps)
+        if i in (0, len(steps) - 1)
+    ]
+    wrapper = _WRAPPER.format(name=target.kernel_class, share=share, methods="".join(methods))
     return Kernel(f"{kernel.name} + {100 * share:g}%", kernel.source + wrapper.encode())
 
 

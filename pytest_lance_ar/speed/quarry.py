@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Final
 
-from pytest_lance_ar.host.parent import environment, program
+from pytest_lance_ar.host.parent import environment, packages_of, program
 from pytest_lance_ar.targets.protocol import Combo, Instance, Target
-from pytest_lance_ar.targets.registry import targets
+from pytest_lance_ar.targets.registry import reference_of, referenced
 
 _STATEMENT: Final = "from pytest_lance_ar.speed.quarry import main; main({target!r}, {combos!r}, {queries}, {seed})"
 
@@ -34,7 +34,8 @@ class Quarry:
         self._diggers: list[subprocess.Popen[bytes]] = []
         self._readers: list[threading.Thread] = []
         numbers = range(len(target.combos))[::-1]  # the largest first, so that all end together
-        if targets().get(target.name) is target:
+        self._reference = reference_of(target)
+        if self._reference:
             shares = [numbers[first::processes] for first in range(processes)]
             for share in shares:
                 self._start(list(share))
@@ -66,9 +67,9 @@ class Quarry:
             digger.wait()
 
     def _start(self, share: list[int]) -> None:
-        statement = _STATEMENT.format(target=self._target.name, combos=share, queries=self._queries, seed=self._seed)
+        statement = _STATEMENT.format(target=self._reference, combos=share, queries=self._queries, seed=self._seed)
         digger = subprocess.Popen(
-            [sys.executable, "-E", "-B", "-c", program(statement)],
+            [sys.executable, "-E", "-B", "-c", program(statement, packages_of(self._reference))],
             stdin=subprocess.PIPE,  # it ends when this does, whatever ended us
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -90,7 +91,7 @@ class Quarry:
 def main(target: str, combos: Sequence[int], queries: int, seed: int) -> None:
     """Entry point of such a process: build, and hand over each workload as soon as it is there."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    builder = targets()[target]
+    builder = referenced(target)
     places: Sequence[Combo] = builder.combos
     for number in combos:
         pickle.dump((number, builder.workload(places[number], queries, seed)), sys.stdout.buffer, protocol=5)

@@ -88,7 +88,7 @@ def selftest(trial: Trial, progress: Progress, measure: Callable[[Trial], SpeedE
     results: list[Result] = []
     plan = GAINS_PCT * CYCLES
     for number, gain in enumerate(plan):
-        pair = _pair(trial.candidate, gain, number)
+        pair = _pair(trial, gain, number)
         begun = time.monotonic()
         one = replace(trial, candidate=pair[0], incumbent=pair[1])
         speed = measure(one)
@@ -101,8 +101,9 @@ def selftest(trial: Trial, progress: Progress, measure: Callable[[Trial], SpeedE
     return Selftest(tuple(results), trial.core)
 
 
-def _pair(kernel: Kernel, gain_pct: int, number: int) -> tuple[Kernel, Kernel]:
-    return twin(kernel, number), (handicapped(kernel, gain_pct / 100) if gain_pct else kernel)
+def _pair(trial: Trial, gain_pct: int, number: int) -> tuple[Kernel, Kernel]:
+    kernel = trial.candidate
+    return twin(kernel, number), (handicapped(kernel, gain_pct / 100, trial.target) if gain_pct else kernel)
 
 
 def _measure(progress: Progress, trial: Trial) -> SpeedEvidence:

@@ -11,9 +11,9 @@ from typing import Final
 from pytest_lance_ar.files import write_all, write_atomically
 from pytest_lance_ar.start import texts
 from pytest_lance_ar.start.kernels import place_of
+from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.trial import git
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL
 
 _ALWAYS: Final = ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml")
 _WITH_A_SECTION: Final = {

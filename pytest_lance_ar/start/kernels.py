@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from pytest_lance_ar.targets import DEFAULT, DEFAULT_KERNEL
 from pytest_lance_ar.targets.protocol import Target
-from pytest_lance_ar.targets.registry import DEFAULT
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL
 
 PROJECT: Final = Path(__file__).parents[2]
 """The checkout, where this package lies in one."""

@@ -8,10 +8,10 @@ from typing import Final
 
 from pytest_lance_ar import __version__
 from pytest_lance_ar.start.kernels import place, place_of
+from pytest_lance_ar.targets import DEFAULT, DEFAULT_KERNEL
 from pytest_lance_ar.targets.protocol import Target
-from pytest_lance_ar.targets.registry import DEFAULT
-from pytest_lance_ar.trial.kernel_source import ALLOWED_IMPORTS, ALLOWED_NAMES
-from pytest_lance_ar.trial.options import DEFAULT_KERNEL
+from pytest_lance_ar.targets.registry import origin_of
+from pytest_lance_ar.trial.kernel_source import imports_of
 
 HERE: Final = Path(__file__).parent
 IGNORED: Final = (".lance_ar/", "results.tsv", "run.log", "/progress.png", "/progress.html", "/pull-request/")
@@ -56,16 +56,17 @@ def workflow(target: Target) -> str:
     path = place(".github/workflows", _WORKFLOW)
     assert path is not None, "packaged with it"
     text = path.read_text(encoding="utf-8").replace(f"KERNEL: {DEFAULT_KERNEL}", f"KERNEL: {place_of(target)}")
-    return re.sub(r"pip install (?!-)[^\n|&;]*", f"pip install pytest-lance-ar=={__version__}", text)
+    origin = origin_of(target)
+    needed = f"pytest-lance-ar=={__version__}" + (f" {origin.requirement}" if origin else "")
+    return re.sub(r"pip install (?!-)[^\n|&;]*", f"pip install {needed}", text)
 
 
 def _filled(name: str, target: Target, named: bool, **values: str) -> str:
-    names = [f"`from {module} import {name}`" for module, names in ALLOWED_NAMES.items() for name in names]
     known = {
         "kernel": place_of(target),
         "judge": judge(target, named=named),
         "target": "" if target.name == DEFAULT else f" --target {target.name}",
-        "imports": ", ".join(f"`{module}`" for module in ALLOWED_IMPORTS) + f" and {' and '.join(names)}",
+        "imports": imports_of(target),
         **values,
     }
     template = (HERE / name).read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ class Mismatch:
     What is wrong with the whole answer: rounding_only, all values are within 1e-6 of themselves; lossy, all are within
     what tables of 8 or 16 bits lose; missed, each distance is right for its id, but there are nearer vectors.
     allowed: the tolerance, where it is below 1e-4 because all values are small, and that alone is what fails.
+    advice: what to do about it, in a sentence, where the gate's own on all these is not to the point.
     """
 
     what: str
@@ -24,6 +25,7 @@ class Mismatch:
     lossy: bool = False
     missed: bool = False
     allowed: float | None = None
+    advice: str = ""
 
     def __str__(self) -> str:
         place = f"[{', '.join(map(str, self.index))}]" if self.index else ""

@@ -1,15 +1,26 @@
-"""What the core asks of a kernel target, and the instance that travels from a target to a kernel's process."""
+"""What the core asks of a kernel target, and the instance that travels from a target to a kernel's process.
+
+This module, `contract` and `mismatch` are what a target from outside is written against, with `Driver` in place of what
+it drives; such a target is offered by an entry point of the group `pytest_lance_ar.targets`. What is stable: within one
+edition, `API`, no name here goes, none changes its meaning, and what is new has a default, so that a target goes on
+working. A change that a target would notice is a new edition, in a new minor version of the package (a major one from
+1.0 on); a target of another edition is refused in a sentence. Everything else in this package may change at any time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
 from pytest_lance_ar.targets.mismatch import Mismatch
+
+API: Final = 1
+"""The edition of this protocol. A target says for which it was written: `api = 1`."""
 
 Arrays = Mapping[str, NDArray[Any]]
 ArraySpec = tuple[str, tuple[int, ...]]
@@ -136,8 +147,40 @@ class Examiner(Protocol):
         ...
 
 
+class Driver(Protocol):
+    """One kernel object inside its own process: a target's driver module has a class `Driver` of this form.
+
+    It runs beside code that nobody trusts, behind walls, and is imported with its package alone: it needs numpy, the
+    standard library and `contract`. Its checks give honest mistakes a clear sentence, by raising ContractBroken; what
+    counts is compared by the gate, from the bytes.
+
+    stage: the step it is at, for messages; a profile times how long it is at each of a target's `steps`. Of the class,
+    where they are not to be "construction", "packing" and the arrays' names: building and packing, what the gate calls
+    these while it waits for them, and words, what it calls an array.
+    """
+
+    stage: str
+
+    def __init__(self, module: ModuleType, params: dict[str, Any], arrays: dict[str, Any]) -> None:
+        """Construct the kernel of this module from an `Instance`'s params and arrays."""
+        ...
+
+    def pack(
+        self, params: dict[str, Any], arrays: dict[str, Any], inputs: dict[str, Any], outputs: dict[str, Any]
+    ) -> Callable[[], None]:
+        """Have the kernel pack a `PackInstance`. Returns the call, which is timed: it answers what `inputs` holds then
+        into `outputs`, arrays that stay the same."""
+        ...
+
+
 class Target(Protocol):
-    """A kind of kernel. Implementations are stateless."""
+    """A kind of kernel. Implementations are stateless; one that derives from this class has its defaults.
+
+    A scalar kernel to begin with, `baseline.py`, and `program.md`, whose first line says what the kernel is and whose
+    rest tells an agent about it, lie beside the suite.
+    """
+
+    api: int = API
 
     @property
     def name(self) -> str: ...
@@ -149,12 +192,26 @@ class Target(Protocol):
 
     @property
     def driver(self) -> str:
-        """The module that drives such a kernel inside its own process."""
+        """The module that drives such a kernel inside its own process: it has a class `Driver`."""
         ...
 
     @property
+    def steps(self) -> Mapping[str, str]:
+        """The kernel's methods that a timed call calls, in their order, and a word for each."""
+        ...
+
+    @property
+    def kernel_names(self) -> Mapping[str, tuple[str, ...]]:
+        """What a kernel may import by `from MODULE import NAME`, beside the libraries that all may import."""
+        return {}
+
+    @property
     def suite(self) -> Path:
-        """The correctness suite: a pytest file."""
+        """The correctness suite: a pytest file.
+
+        Its tests are given `examiner` (Examiner), `fixture_seed` (an int, other each trial) and `earlier_cases` (specs
+        that earlier kernels failed on). EXAMPLES: how many examples each test that Hypothesis draws for has, by name.
+        """
         ...
 
     @property
@@ -175,17 +232,24 @@ class Target(Protocol):
 
     def reduced(self, case: Case, still_fails: StillFails) -> tuple[Case, str]:
         """The smallest case that can be found for which `still_fails` is true, or the case itself; and in a sentence
-        which sizes it depends on, "" when that was not found out."""
-        ...
+        which sizes it depends on, "" when that was not found out. By default what Hypothesis ended on."""
+        return case, ""
 
     def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
-        """The instance that a combo is timed on: one pack and `queries` calls."""
+        """The instance that a combo is timed on: one pack and `queries` calls, each of new content.
+
+        It is built in a process of its own, so it can be pickled.
+        """
         ...
+
+    def stand_in(self, combo: Combo) -> Instance:
+        """An instance of any content whose first call compiles all that a workload's calls need."""
+        return self.workload(combo, 1, 0)
 
     def guards(self, seed: int) -> Sequence[Guard]:
         """Guard workloads that the seed draws from the target's family; none where the target has no family."""
-        ...
+        return ()
 
     def parse_guard(self, spec: str) -> Guard:
         """Raises ValueError for a text that is not the spec of a guard workload."""
-        ...
+        raise ValueError(f"the target {self.name} has no guard workloads")

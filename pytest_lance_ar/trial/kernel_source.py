@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
 from pytest_lance_ar.files import read_regular
+from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 
 ALLOWED_IMPORTS: Final = (
@@ -21,7 +23,6 @@ ALLOWED_IMPORTS: Final = (
     "dataclasses",
     "__future__",
 )
-ALLOWED_NAMES: Final = {"pytest_lance_ar": ("PqShape",)}
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,14 @@ class Kernel:
         return cls(name, read_regular(path, cls.MAX_BYTES))
 
 
-def contract_failure(kernel: Kernel, kernel_class: str) -> Failure | None:
-    """Why this source cannot be a kernel, or None.
+def imports_of(target: Target) -> str:
+    """What a kernel of this target may import, as a sentence has it."""
+    names = [f"`from {module} import {', '.join(some)}`" for module, some in target.kernel_names.items()]
+    return " and ".join([", ".join(f"`{module}`" for module in ALLOWED_IMPORTS), *names])
+
+
+def contract_failure(kernel: Kernel, target: Target) -> Failure | None:
+    """Why this source cannot be a kernel of this target, or None.
 
     A trip-wire for honest mistakes, not a wall: what a kernel cannot do is decided by the process it runs in.
     """
@@ -59,14 +66,14 @@ def contract_failure(kernel: Kernel, kernel_class: str) -> Failure | None:
     except (ValueError, RecursionError, MemoryError) as error:
         return _broken(f"{kernel.name} cannot be parsed as Python: {error or 'it is nested too deeply'}")
     for node in ast.walk(tree):
-        refused = _refused_import(node)
+        refused = _refused_import(node, target.kernel_names)
         if refused:
             return _broken(
                 f"{kernel.name}, line {getattr(node, 'lineno', 0)}: a kernel may not import {refused}; it may import "
-                f"{', '.join(ALLOWED_IMPORTS)} and `from pytest_lance_ar import PqShape`"
+                f"{imports_of(target)}"
             )
-    if not _binds(tree, kernel_class):
-        return _broken(f"{kernel.name} defines no {kernel_class}")
+    if not _binds(tree, target.kernel_class):
+        return _broken(f"{kernel.name} defines no {target.kernel_class}")
     return None
 
 
@@ -74,7 +81,7 @@ def _broken(sentence: str) -> Failure:
     return Failure(FaultKind.CONTRACT, sentence)
 
 
-def _refused_import(node: ast.AST) -> str:
+def _refused_import(node: ast.AST, names: Mapping[str, tuple[str, ...]]) -> str:
     if isinstance(node, ast.Import):
         for alias in node.names:
             if alias.name.partition(".")[0] not in ALLOWED_IMPORTS:
@@ -83,11 +90,9 @@ def _refused_import(node: ast.AST) -> str:
         module = node.module or ""
         if node.level:
             return "." * node.level + module
-        if module in ALLOWED_NAMES:
-            return next(
-                (f"{alias.name} from {module}" for alias in node.names if alias.name not in ALLOWED_NAMES[module]),
-                "",
-            )
+        if module in names:
+            refused = (alias.name for alias in node.names if alias.name not in names[module])
+            return next((f"{name} from {module}" for name in refused), "")
         if module.partition(".")[0] not in ALLOWED_IMPORTS:
             return module
     return ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_lance_ar.seal.fingerprints import lies_among_the_sealed
+from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, ledger_of
 
@@ -21,7 +22,6 @@ DEFAULT_MIN_GAIN: Final = 1.0
 MAX_MIN_GAIN: Final = 100.0
 """A kernel of half the time."""
 PHASES: Final = ("all", "correctness")
-DEFAULT_KERNEL: Final = "kernel/pq_l2.py"
 DEFAULT_BUDGET: Final = 600.0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_lance_ar.targets.protocol import Target
-from pytest_lance_ar.targets.registry import target_of
+from pytest_lance_ar.targets.registry import TargetError, target_of
 from pytest_lance_ar.trial import git, syntax
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -93,7 +93,10 @@ class Trial:
         """
         candidate, incumbent = kernels.candidate, kernels.against
         origin = incumbent.name if incumbent else ""
-        target = target_of(candidate.source)
+        try:
+            target = target_of(candidate.source)
+        except TargetError as error:
+            raise OptionError(str(error)) from error
         if stored is not None:
             incumbent = stored.kernel
             origin = f"incumbent {incumbent.sha256[:12]}, kept {stored.timestamp} at {stored.commit}"

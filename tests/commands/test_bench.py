@@ -151,7 +151,7 @@ def test_a_process_that_cannot_be_set_up_is_nobodys_fault(
 
 
 def test_the_baseline_keeps_the_contract() -> None:
-    assert contract_failure(Kernel.read(bench.BASELINE_FILE, "baseline.py"), TARGET.kernel_class) is None
+    assert contract_failure(Kernel.read(bench.BASELINE_FILE, "baseline.py"), TARGET) is None
 
 
 SPEC = "shape=8,2,16 distribution=clustered seed=3 n=60 k=5 queries=foreign"

@@ -108,7 +108,7 @@ def test_a_write_into_the_rest_of_a_page_is_seen(host: KernelHost) -> None:
     with pytest.raises(KernelFault) as caught:
         answer(host, *CASES)
     assert caught.value.failure.sentence in {
-        "a call wrote outside an array: next to `out`",
+        "a call wrote outside an array: next to `out`, the distance table",
         "probe_top_k read or wrote outside an array: byte 1 behind `out`, the distance table",
     }
 

@@ -86,7 +86,7 @@ class PqKernel:
 
     clock = Clock()
     namespace: dict[str, Any] = {"clock": clock}
-    exec(handicapped(Kernel("k.py", source), 0.02).source, namespace)
+    exec(handicapped(Kernel("k.py", source), 0.02, TRIAL.target).source, namespace)
     namespace["_time"] = clock
     kernel = namespace["PqKernel"]()
     kernel.distance_table(None, None)

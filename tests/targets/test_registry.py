@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import pytest_lance_ar.targets as folder
+from pytest_lance_ar.targets import DEFAULT
 from pytest_lance_ar.targets.pq_l2.target import PqL2
-from pytest_lance_ar.targets.registry import DEFAULT, target_of, targets
+from pytest_lance_ar.targets.registry import target_of, targets
 
 
 @pytest.fixture

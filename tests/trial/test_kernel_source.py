@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import ALLOWED_IMPORTS, Kernel, contract_failure
 from tests.kernels import PURE_PYTHON, SHIPPED
@@ -16,7 +17,7 @@ CLASS = "class PqKernel: ...\n"
 
 def examine(source: str | bytes) -> Failure | None:
     text = source if isinstance(source, bytes) else source.encode()
-    return contract_failure(Kernel("mine.py", text), "PqKernel")
+    return contract_failure(Kernel("mine.py", text), TARGET)
 
 
 def sentence(source: str | bytes) -> str:
@@ -79,7 +80,8 @@ def test_text_too_nested_to_parse_is_a_broken_contract_and_no_crash(source: str)
 def test_what_a_kernel_may_not_import(statement: str, refused: str) -> None:
     line = 2 + statement.count("\n") if not statement.startswith("try") else 3
     assert sentence(f"{CLASS}{statement}\n") == (
-        f"mine.py, line {line}: a kernel may not import {refused}; it may import {', '.join(ALLOWED_IMPORTS)} and "
+        f"mine.py, line {line}: a kernel may not import {refused}; it may import "
+        f"{', '.join(f'`{name}`' for name in ALLOWED_IMPORTS)} and "
         "`from pytest_lance_ar import PqShape`"
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,8 +19,12 @@ from pytest_lance_ar.targets.pq_l2.shape import PqShape
 class Driver:
     """One kernel object."""
 
+    building = "PqKernel()"
+    packing = "pack_codes"
+    words: ClassVar[dict[str, str]] = {"table": "`out`, the distance table"}
+
     def __init__(self, module: ModuleType, params: dict[str, Any], arrays: dict[str, Any]) -> None:
-        self.stage = "PqKernel()"
+        self.stage = self.building
         kernel_class = getattr(module, "PqKernel", None)
         if kernel_class is None:
             raise ContractBroken("the kernel file defines no PqKernel")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from pytest_lance_ar.targets.pq_l2 import cases, guards, inputs, reduction, specs
 from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import Case, Combo, Guard, Instance, StillFails
+from pytest_lance_ar.targets.protocol import Case, Combo, Guard, Instance, StillFails, Target
 
 SHAPES: Final = (PqShape(128, 16, 256), PqShape(256, 16, 256), PqShape(768, 96, 256))
 BATTERY_DISTRIBUTIONS: Final = ("gaussian", "uniform", "sparse", "large_dynamic_range", "mostly_zero")
@@ -40,12 +41,14 @@ DOMAIN_PARTS: Final = 5
 """What is drawn from the whole domain comes in so many parts, which workers share."""
 
 
-class PqL2:
+class PqL2(Target):
     """The target `pq_l2`."""
 
     name = "pq_l2"
     kernel_class = "PqKernel"
     driver = "pytest_lance_ar.targets.pq_l2.driver"
+    steps: ClassVar[Mapping[str, str]] = {"distance_table": "table", "probe_top_k": "scan"}
+    kernel_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"pytest_lance_ar": ("PqShape",)}
     suite = Path(__file__).with_name("test_pq_l2.py")
     combos = tuple(Combo(str(shape), distribution) for shape in SHAPES for distribution in SPEED_DISTRIBUTIONS)
     suite_tests = frozenset(
