@@ -15,6 +15,7 @@ from pytest_lance_ar.commands import (
     export,
     finalize,
     init,
+    new_target,
     profile,
     progress,
     rank,
@@ -24,7 +25,10 @@ from pytest_lance_ar.commands import (
 from pytest_lance_ar.targets.registry import TargetError
 from pytest_lance_ar.trial.verdict import ExitCode
 
-COMMANDS = (init, brief, show, replay, audit, progress, finalize, rank, evaluate, export, bench, profile, admit)
+COMMANDS = (
+    *(init, brief, show, replay, audit, progress, finalize, rank, evaluate, export, bench, profile, admit),
+    new_target,
+)
 
 
 class Parser(argparse.ArgumentParser):

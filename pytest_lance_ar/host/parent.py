@@ -62,7 +62,6 @@ _MAIN: Final = (
     "main({channel}, {requests}, {replies}, {driver!r}, {packages!r}, {core}, {confined}, {user}, {without!r})"
 )
 _KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
-_POISON: Final = {"f": np.nan, "i": -1, "u": 255}
 _STARTING: Final = threading.Lock()
 """Held while a process is started and not among the known yet, and while strays are looked for."""
 _LIVE: Final[set[int]] = set()
@@ -102,7 +101,7 @@ class Pack:
         self.instance = instance
         self.outputs = outputs
         self._inputs = {name: array.reshape(-1).view(np.uint8).data for name, array in inputs.items()}
-        self._poisons = [(array, _POISON[array.dtype.kind]) for array in outputs.values()]
+        self._poisons = [(array, _poison(array.dtype)) for array in outputs.values()]
         self._called = False
         self._slack = slack
         for _, rest in slack:
@@ -510,6 +509,13 @@ class _Segment:
 
     def __exit__(self, *_: object) -> None:
         os.close(self.descriptor)
+
+
+def _poison(dtype: np.dtype[Any]) -> float | int | bool:
+    """What no answer is likely to be."""
+    if dtype.kind == "u":
+        return int(np.iinfo(dtype).max)
+    return {"f": np.nan, "i": -1, "b": True}[dtype.kind]
 
 
 def _fill(segment: int, layout: wire.Layout, arrays: Arrays) -> None:

@@ -53,7 +53,12 @@ def compiled(project: Path) -> None:
 
 ENTRY_POINT = {"evil-1.dist-info/METADATA": "Name: evil\nVersion: 1\n", "evil.py": KEEPS}
 ENTRY_POINT |= {"evil-1.dist-info/entry_points.txt": "[pytest11]\nevil = evil\n"}
+TARGET = {"evil-1.dist-info/METADATA": "Name: evil\nVersion: 1\n", "evil.py": LEAVES}
+TARGET |= {"evil-1.dist-info/entry_points.txt": "[pytest_lance_ar.targets]\nevil = evil:TARGET\n"}
+TARGET |= {"kernel/pq_l2.py": "class EvilKernel: ...\n"}
 PLANTS = [
+    Plant("a target from outside", TARGET),
+    Plant("a target from outside, by module", TARGET, MODULE),
     Plant("sitecustomize", {"sitecustomize.py": LEAVES}),
     Plant("sitecustomize, by module", {"sitecustomize.py": KEEPS}, MODULE),
     Plant("usercustomize", {"usercustomize.py": LEAVES}),
@@ -145,7 +150,7 @@ def test_a_plant_never_ends_in_0(judged: Path, tmp_path: Path, plant: Plant) -> 
         assert any(name in words for name in plant.names), words
 
 
-@pytest.mark.parametrize("name", ["numpy, by module", "a conftest that leaves"])
-def test_two_of_them_for_every_run(judged: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["numpy, by module", "a conftest that leaves", "a target from outside, by module"])
+def test_some_of_them_for_every_run(judged: Path, tmp_path: Path, name: str) -> None:
     (plant,) = (plant for plant in PLANTS if plant.name == name)
     test_a_plant_never_ends_in_0(judged, tmp_path, plant)
