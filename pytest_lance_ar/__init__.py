@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_lance_ar.population.evaluator import evaluate
-    from pytest_lance_ar.targets.pq_l2.shape import PqShape
+    from pytest_lance_ar.targets.common.pq.shape import PqShape
 
 __version__ = "0.1.0"
 __all__ = ["PqShape", "__version__", "evaluate"]
@@ -18,7 +18,7 @@ __all__ = ["PqShape", "__version__", "evaluate"]
 
 def __getattr__(name: str) -> object:
     if name == "PqShape":
-        from pytest_lance_ar.targets.pq_l2.shape import PqShape
+        from pytest_lance_ar.targets.common.pq.shape import PqShape
 
         return PqShape
     if name == "evaluate":

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from pytest_lance_ar.targets.pq_l2.inputs import Float32
+from pytest_lance_ar.targets.common.inputs import Float32
 
 PACKAGE: Final = "wordllama"
 DIM: Final = 256

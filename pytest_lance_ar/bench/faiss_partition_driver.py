@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2.inputs import Float32
+from pytest_lance_ar.targets.common.inputs import Float32
 
 faiss.omp_set_num_threads(1)
 

@@ -18,8 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from pytest_lance_ar.targets.pq_l2 import inputs
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 
 VECTORS: Final = 20_000
 PARTITIONS: Final = 64

@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2 import cases
-from pytest_lance_ar.targets.pq_l2.inputs import Float32
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.inputs import Float32
+from pytest_lance_ar.targets.common.pq.answers import instance_of
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.protocol import Instance
 
 ARRAYS: Final = {"codebook": (np.float32, 3), "codes": (np.uint8, 2), "queries": (np.float32, 2)}
@@ -53,7 +54,7 @@ class OwnData:
     def instance(self, queries: int, _seed: int) -> Instance:
         """The instance with so many calls. Where there are fewer queries, they are asked again, from the first on."""
         asked = self.queries[np.arange(queries) % len(self.queries)]
-        return cases.instance_of(self.shape, self.codebook, [(self.codes, asked)], self.k, many_calls=True)
+        return instance_of(L2, self.shape, self.codebook, [(self.codes, asked)], self.k, many_calls=True)
 
 
 def read(path: Path, k: int) -> OwnData:

@@ -15,11 +15,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.equivalence import compare_top_k
+from pytest_lance_ar.targets.common.inputs import Float32, Stream
+from pytest_lance_ar.targets.common.pq import quantizer, reference
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.mismatch import Mismatch
-from pytest_lance_ar.targets.pq_l2 import inputs, quantizer, reference
-from pytest_lance_ar.targets.pq_l2.equivalence import compare_top_k
-from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 
 DRIVER: Final = "pytest_lance_ar.bench.partition_driver"
@@ -99,7 +101,7 @@ def _instance(
         everything = np.full(len(codes), np.inf, np.float32)
         for p in probes[i]:
             own = slice(ends[p] - sizes[p], ends[p])
-            table = reference.distance_table(queries[i] - centroids[p], codebook)
+            table = reference.distance_table(L2, queries[i] - centroids[p], codebook)
             everything[own] = reference.distances(table, codes[own])
         return compare_top_k(everything, k, outputs["ids"], outputs["distances"], rtol)
 

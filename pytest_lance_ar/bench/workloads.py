@@ -11,10 +11,14 @@ import numpy as np
 
 from pytest_lance_ar.bench import partitions
 from pytest_lance_ar.bench.embeddings import DIM, word_embeddings
-from pytest_lance_ar.targets.pq_l2 import cases, guards, inputs, quantizer
-from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_DISTRIBUTIONS, SPEED_K, SPEED_VECTORS, TARGET
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.inputs import Float32, Stream
+from pytest_lance_ar.targets.common.pq import cases, quantizer
+from pytest_lance_ar.targets.common.pq.answers import instance_of
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.pq.target import SHAPES, SPEED_K, SPEED_VECTORS
+from pytest_lance_ar.targets.pq_l2.metric import L2
+from pytest_lance_ar.targets.pq_l2.target import SPEED_DISTRIBUTIONS, TARGET
 from pytest_lance_ar.targets.protocol import Instance
 
 REAL: Final = "embeddings"
@@ -74,7 +78,7 @@ class Workload:
             Stream(seed, "codebook", self.data, *numbers),
         )
         codes = [quantizer.encode(first, codebook), *(quantizer.encode(chunk, codebook) for chunk in chunks)]
-        return cases.instance_of(self.shape, codebook, [(np.concatenate(codes), asked)], SPEED_K, many_calls=True)
+        return instance_of(L2, self.shape, codebook, [(np.concatenate(codes), asked)], SPEED_K, many_calls=True)
 
     def _chunks(self, seed: int) -> Iterator[Float32]:
         for number, start in enumerate(range(0, self.count, _CHUNK)):
@@ -88,7 +92,7 @@ def drawn(data: str, count: int, dim: int, *, seed: int, role: str) -> Float32:
     student_tV: Student's t with V degrees of freedom, whose variance is infinite for V = 2; lognormal: exp(N(0,1)).
     """
     if data in inputs.DISTRIBUTIONS or data.startswith("student_t"):
-        return guards.vectors(data, count, dim, seed=seed, role=role)
+        return inputs.vectors(data, count, dim, seed=seed, role=role)
     stream, size = Stream(seed, data, dim, role), count * dim
     if data == "lognormal":
         values = np.exp(stream.normal(size))

@@ -26,7 +26,8 @@ from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.store import Store, StoreError
 from pytest_lance_ar.targets import DEFAULT_KERNEL, pq_l2
-from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_K, TARGET
+from pytest_lance_ar.targets.common.pq.target import SHAPES, SPEED_K
+from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, GuardEvidence

@@ -1,7 +1,8 @@
 """Kernel targets: what can be judged. One folder a target; the folder's package defines TARGET.
 
-To add one to this package: a folder here with its shapes, inputs, reference, equivalence, a driver for the kernel's
-process and a suite. Nothing outside the folder changes. One's own lives in a package of its own: `protocol`.
+To add one to this package: a folder here with a driver for the kernel's process, a suite, and what tells the target
+from others; `common` has the rest, for product quantizers nearly all of it. Nothing outside the folder changes. One's
+own lives in a package of its own: `protocol`.
 """
 
 from __future__ import annotations

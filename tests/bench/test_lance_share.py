@@ -6,7 +6,7 @@ import pytest
 
 from pytest_lance_ar.bench import lance_share
 from pytest_lance_ar.bench.lance_share import PROBES, USUAL, share_of
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 
 SHAPE = PqShape(128, 16)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pytest_lance_ar.bench import own_data
-from pytest_lance_ar.targets.pq_l2 import reference
+from pytest_lance_ar.targets.common.pq import reference
+from pytest_lance_ar.targets.pq_l2.metric import L2
 
 RNG = np.random.default_rng(1)
 GOOD: dict[str, Any] = {
@@ -33,7 +34,7 @@ def test_a_file_becomes_a_workload(tmp_path: Path) -> None:
     assert len(pack.calls) == 12
     np.testing.assert_array_equal(pack.calls[6]["query"], GOOD["queries"][1])
     np.testing.assert_array_equal(pack.arrays["codes"], GOOD["codes"])
-    table = reference.distance_table(GOOD["queries"][1], GOOD["codebook"])
+    table = reference.distance_table(L2, GOOD["queries"][1], GOOD["codebook"])
     ids, distances = reference.top_k(reference.distances(table, GOOD["codes"]), 7)
     assert pack.check(6, {"table": table, "ids": ids, "distances": distances}, 0.0) is None
 

@@ -12,7 +12,7 @@ import pytest
 from pytest_lance_ar.bench import measure, partition_driver, partitions
 from pytest_lance_ar.bench.measure import BASELINE, FAISS, KERNEL, Contestant, ContestantFailed, Plan
 from pytest_lance_ar.bench.partitions import Partitioned
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels

@@ -10,7 +10,7 @@ import pytest
 from pytest_lance_ar.bench.measure import BASELINE, FAISS, KERNEL, Packing, Spread, Timed
 from pytest_lance_ar.bench.table import as_json, as_text, document
 from pytest_lance_ar.bench.workloads import Workload
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 
 
 def timed(baseline: float, kernel: float, faiss: float | None = None, **options: Any) -> Timed:

@@ -7,9 +7,11 @@ import pytest
 
 from pytest_lance_ar.bench import workloads
 from pytest_lance_ar.bench.workloads import HEAVY_TAILED, REAL, Workload, drawn, instances, sections
-from pytest_lance_ar.targets.pq_l2 import reference, target
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import SHAPES, SPEED_VECTORS, TARGET
+from pytest_lance_ar.targets.common.pq import reference, target
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.pq.target import SHAPES, SPEED_VECTORS
+from pytest_lance_ar.targets.pq_l2.metric import L2
+from pytest_lance_ar.targets.pq_l2.target import TARGET
 
 
 def test_the_combos_are_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +41,7 @@ def test_a_large_set_is_made_of_different_chunks(monkeypatch: pytest.MonkeyPatch
     assert codes.shape == (1000, 2)
     assert len({codes[start : start + 100].tobytes() for start in (0, 300, 600, 900)}) == 4
     query, codebook = pack.calls[2]["query"], Workload(PqShape(8, 2, 16), data, 1000).instance(3, 1).arrays["codebook"]
-    table = reference.distance_table(query, codebook)
+    table = reference.distance_table(L2, query, codebook)
     ids, distances = reference.top_k(reference.distances(table, codes), 10)
     assert pack.check(2, {"table": table, "ids": ids, "distances": distances}, 0.0) is None
     assert pack.check(1, {"table": table, "ids": ids, "distances": distances}, 0.0) is not None

@@ -21,7 +21,7 @@ from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.speed import guards as timing
 from pytest_lance_ar.speed.sides import WARMUP_CALLS, IncumbentFailed
 from pytest_lance_ar.store.state import State, StateDirectory
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.evidence import FaultKind, GuardEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_lance_ar.targets.pq_l2.guards import GuardWorkload
+from pytest_lance_ar.targets.common.pq.guards import GuardWorkload
 from tests.corpus.baseline import QUICK
 
 _WRAPPER: Final = '''

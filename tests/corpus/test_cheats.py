@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import SPEED_VECTORS, TARGET
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.pq.target import SPEED_VECTORS
+from pytest_lance_ar.targets.pq_l2.metric import L2
+from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.corpus.arena import Arena
@@ -53,7 +55,7 @@ def examine_all(examiner: Examiner, cases: list[DrawnCase]) -> None:
 def test_a_cheat_fails_its_examination(cheat: Cheat) -> None:
     """Two cases in one process: small, then of the size that is timed."""
     cases = [
-        DrawnCase(PqShape(32, 8, 256), "gaussian", seed=seed, n=n, k=10)
+        DrawnCase(L2, PqShape(32, 8, 256), "gaussian", seed=seed, n=n, k=10)
         for seed, n in enumerate((40, 40, SPEED_VECTORS))
     ]
     kernel = Kernel("cheat.py", cheat.kernel.encode())

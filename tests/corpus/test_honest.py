@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pytest_lance_ar.correctness.examiner import Examiner
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -17,9 +18,9 @@ from tests.corpus import honest
 from tests.corpus.arena import Arena
 
 CASES = [
-    DrawnCase(PqShape(24, 6, 100), "large_dynamic_range", seed=1, n=700, k=10),
-    DrawnCase(PqShape(16, 4, 256), "sparse", seed=2, n=3, k=10, structure="ties"),
-    DrawnCase(PqShape(12, 1, 256), "mostly_zero", seed=3, n=0, k=1),
+    DrawnCase(L2, PqShape(24, 6, 100), "large_dynamic_range", seed=1, n=700, k=10),
+    DrawnCase(L2, PqShape(16, 4, 256), "sparse", seed=2, n=3, k=10, structure="ties"),
+    DrawnCase(L2, PqShape(12, 1, 256), "mostly_zero", seed=3, n=0, k=1),
 ]
 TIMED = ("early abandoning", "lower bounds in 8 bits", "intrinsics", "parallel=True on one core")
 

@@ -20,8 +20,9 @@ import pytest
 from pytest_lance_ar.speed import guards as timing
 from pytest_lance_ar.speed.guards import PLAN, Bout, evidence_of, suspects, time_guards
 from pytest_lance_ar.speed.sides import Queries
+from pytest_lance_ar.targets.common.pq.guards import GuardWorkload, family
 from pytest_lance_ar.targets.pq_l2 import driver
-from pytest_lance_ar.targets.pq_l2.guards import GuardWorkload, family
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.targets.protocol import Instance
 from pytest_lance_ar.trial.deadline import Deadline
@@ -51,7 +52,7 @@ def drawn_guards(rng: np.random.Generator, log: Callable[[GuardWorkload], float]
         bout.logs.append(np.column_stack([ratio, np.zeros(pairs)]))
 
     nothing = Instance(params={}, arrays={}, packs=[])
-    bouts = [Bout(workload, nothing, Queries(0)) for workload in family(int(rng.integers(1 << 62)))]
+    bouts = [Bout(workload, nothing, Queries(0)) for workload in family(L2, int(rng.integers(1 << 62)))]
     for bout in [*bouts, *bouts]:
         epoch(bout, PLAN.rounds)
     slowest = suspects(bouts, PLAN.focus)
@@ -87,7 +88,7 @@ def test_an_honest_gain_is_kept(gain: float) -> None:
 
 
 def test_the_family_has_each_kind_in_nearly_every_draw() -> None:
-    draws = [family(seed) for seed in range(100)]
+    draws = [family(L2, seed) for seed in range(100)]
     for name, slower in KERNELS.items():
         without = sum(not any(map(slower.where, draw)) for draw in draws)
         assert without <= 10, name
@@ -144,7 +145,10 @@ def test_a_kernel_of_the_corpus_is_slow_where_it_is_said_to_be(name: str) -> Non
 
 
 SOME_OF_ALL = tuple(
-    workload for seed in (1, 2) for workload in family(seed) if workload.n * workload.shape.num_sub_vectors < 2_000_000
+    workload
+    for seed in (1, 2)
+    for workload in family(L2, seed)
+    if workload.n * workload.shape.num_sub_vectors < 2_000_000
 )
 
 

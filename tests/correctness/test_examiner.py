@@ -22,10 +22,11 @@ from pytest_lance_ar.correctness.examiner import (
     replay_command,
 )
 from pytest_lance_ar.host.parent import KernelHost
+from pytest_lance_ar.targets.common.pq import sessions
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase, LiteralCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.mismatch import Mismatch
-from pytest_lance_ar.targets.pq_l2 import sessions
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase, LiteralCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.targets.protocol import Case
 from pytest_lance_ar.trial.deadline import Deadline
@@ -33,7 +34,7 @@ from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.kernels import PURE_PYTHON, changed
 
-CASE = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=5, k=3)
+CASE = DrawnCase(L2, PqShape(8, 2, 4), "uniform", seed=0, n=5, k=3)
 OTHER = replace(CASE, n=6)
 WRONG = changed(PURE_PYTHON, "        out[:] = 0\n", "        out[:] = 0\n        out[1, 2] = 0.25\n")
 ROUNDED = changed(PURE_PYTHON, "    def probe_top_k", "        out *= np.float32(1 + 5e-7)\n\n    def probe_top_k")
@@ -144,11 +145,11 @@ def test_a_failing_test_settles_on_what_it_knows_when_the_time_for_shrinking_is_
 
 def test_what_a_test_ends_on_is_cut_down_to_the_smallest_literal_case() -> None:
     with examining(WRONG_FROM_21) as examiner:
-        drawn = failure_of(examiner, DrawnCase(PqShape(24, 6, 100), "uniform", seed=0, n=150, k=10))
+        drawn = failure_of(examiner, DrawnCase(L2, PqShape(24, 6, 100), "uniform", seed=0, n=150, k=10))
         examiner.reduce()
         smallest = examiner.failure
         assert smallest is not None
-        assert smallest.case == LiteralCase((((0.0,),),), ((0,),) * 21, ((1.0,),), k=1).spec
+        assert smallest.case == LiteralCase(L2, (((0.0,),),), ((0,),) * 21, ((1.0,),), k=1).spec
         assert "N 21, k 1, codebook [[[0.0]]]" in smallest.where
         assert smallest.sentence.startswith("probe_top_k distances[0]: expected 1.0 ")
         assert (smallest.kind, smallest.hint) == (drawn.kind, drawn.hint)
@@ -162,7 +163,7 @@ def test_what_is_only_wrong_on_large_arrays_is_told_with_the_size_from_which_on(
     large = changed(
         PURE_PYTHON, "return ids, distance[ids]", "return ids, distance[ids] + np.float32(len(distance) > 1500)"
     )
-    case = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=1600, k=3)
+    case = DrawnCase(L2, PqShape(8, 2, 4), "uniform", seed=0, n=1600, k=3)
     with examining(large) as examiner:
         failure_of(examiner, case)
         examiner.reduce()
@@ -189,7 +190,7 @@ def test_what_is_only_wrong_on_large_arrays_is_told_with_the_size_from_which_on(
 def test_the_axis_that_matters_is_bisected(condition: str, sentence: str) -> None:
     shape = PqShape(1500, 30, 128) if "77" not in condition else PqShape(1500, 15, 128)
     with examining(with_table_entry(f"out + np.float32({condition})")) as examiner:
-        failure_of(examiner, DrawnCase(shape, "gaussian", seed=0, n=60, k=3))
+        failure_of(examiner, DrawnCase(L2, shape, "gaussian", seed=0, n=60, k=3))
         examiner.reduce()
         assert examiner.failure is not None
         assert examiner.failure.extent == sentence
@@ -203,7 +204,7 @@ def test_what_changes_from_call_to_call_is_found_in_the_life_of_one_object() -> 
         "self.n = getattr(self, 'n', 0) + 1; return ids, distance[ids] + np.float32(1e-5 if self.n > 9000 else 0)",
     )
     with examining(source) as examiner:
-        failure = failure_of(examiner, replace(sessions.drawn(0), packs=3))
+        failure = failure_of(examiner, replace(sessions.drawn(L2, 0), packs=3))
         assert "(the answer to the same query before)" in failure.sentence
         assert "after 8" in failure.sentence or "after 9" in failure.sentence
 
@@ -222,7 +223,7 @@ def test_what_changes_from_call_to_call_is_found_in_the_life_of_one_object() -> 
 def test_code_sets_that_come_and_go_are_found_to_be_mixed_up(pack: str, extent: str) -> None:
     source = f"{PURE_PYTHON}\n    def pack_codes(self, codes):\n        {pack}\n"
     with examining(source) as examiner:
-        failure_of(examiner, replace(sessions.drawn(0), calls=0))
+        failure_of(examiner, replace(sessions.drawn(L2, 0), calls=0))
         examiner.reduce()
         assert examiner.failure is not None
         assert examiner.failure.extent.endswith(extent)
@@ -240,7 +241,7 @@ def test_reducing_ends_when_the_time_for_it_is_over() -> None:
 
 def test_what_seemed_to_be_rounding_is_told_for_what_it_is_on_a_smaller_case() -> None:
     with examining(WRONG_FROM_21) as examiner:
-        drawn = failure_of(examiner, DrawnCase(PqShape(900, 300, 16), "signs", 0, 200, 200, "farthest"))
+        drawn = failure_of(examiner, DrawnCase(L2, PqShape(900, 300, 16), "signs", 0, 200, 200, "farthest"))
         assert drawn.hint == ROUNDING_HINT
         examiner.reduce()
         assert examiner.failure is not None
@@ -258,7 +259,7 @@ def test_a_reduced_failure_is_the_same_bug() -> None:
         "        ids = np.argsort",
     )
     with examining(both) as examiner:
-        failure_of(examiner, DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=60, k=3))
+        failure_of(examiner, DrawnCase(L2, PqShape(8, 2, 4), "uniform", seed=0, n=60, k=3))
         examiner.reduce()
         assert examiner.failure is not None
         assert examiner.failure.kind is FaultKind.WRONG_ANSWER
@@ -280,7 +281,7 @@ def test_a_reduced_failure_is_the_same_bug() -> None:
 )
 def test_each_kind_of_difference_gets_its_advice_however_small_the_case(source: str, advice: str) -> None:
     with examining(source) as examiner:
-        drawn = failure_of(examiner, DrawnCase(PqShape(24, 6, 100), "large_dynamic_range", seed=1, n=50, k=10))
+        drawn = failure_of(examiner, DrawnCase(L2, PqShape(24, 6, 100), "large_dynamic_range", seed=1, n=50, k=10))
         assert drawn.hint.startswith(advice)
         examiner.reduce()
         assert examiner.failure is not None
@@ -291,7 +292,7 @@ def test_each_kind_of_difference_gets_its_advice_however_small_the_case(source: 
 
 def test_kernel_objects_that_share_state_are_found() -> None:
     shared = changed(PURE_PYTHON, "        self.codebook = codebook", "        PqKernel.codebook = codebook")
-    alone = DrawnCase(PqShape(8, 2, 4), "uniform", seed=0, n=60, k=3)
+    alone = DrawnCase(L2, PqShape(8, 2, 4), "uniform", seed=0, n=60, k=3)
     with examining(shared) as examiner:
         examiner.examine(alone)
         assert failure_of(examiner, replace(alone, code_sets=2)).sentence.startswith("distance_table[0, 0]: expected")
@@ -385,7 +386,7 @@ def test_a_broken_contract_needs_no_process(hosts: list[KernelHost]) -> None:
     assert hosts == []
 
 
-LARGE = LiteralCase(codebook=(((0.0,), (1.0,)),), codes=((1,), (0,)), queries=((1000.0,),), k=1)
+LARGE = LiteralCase(L2, codebook=(((0.0,), (1.0,)),), codes=((1,), (0,)), queries=((1000.0,),), k=1)
 
 
 def test_a_difference_of_rounding_is_told_apart() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from pytest_lance_ar.host import fences
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.registry import targets
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
@@ -21,7 +22,7 @@ from tests.kernels import PURE_PYTHON, changed, with_table
 pytestmark = pytest.mark.skipif(not fences.offered(), reason="this platform has no inaccessible memory")
 
 DRIVER = targets()["pq_l2"].driver
-CASES = [DrawnCase(PqShape(8, 2, 16), "gaussian", seed=seed, n=30, k=5) for seed in range(12)]
+CASES = [DrawnCase(L2, PqShape(8, 2, 16), "gaussian", seed=seed, n=30, k=5) for seed in range(12)]
 BEHIND = "np.lib.stride_tricks.as_strided({0}, ({1}.size + 1,), ({1}.itemsize,))[-1]"
 BEFORE = "np.lib.stride_tricks.as_strided({0}, (2,), (-{1}.itemsize,))[1]"
 

@@ -14,14 +14,15 @@ import pytest
 
 from pytest_lance_ar.host import parent, platform
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.registry import targets
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
 from tests import kernels
 
-INSTANCE = DrawnCase(PqShape(8, 2, 16), "gaussian", seed=1, n=30, k=5).instance()
+INSTANCE = DrawnCase(L2, PqShape(8, 2, 16), "gaussian", seed=1, n=30, k=5).instance()
 DRIVER = targets()["pq_l2"].driver
 
 

@@ -15,15 +15,16 @@ from pytest_lance_ar.host import process
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.platform import timing_core
 from pytest_lance_ar.host.process import KernelProcess, RanUnasked
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.registry import targets
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kernels are stopped on Linux alone")
 DRIVER = targets()["pq_l2"].driver
-INSTANCE = DrawnCase(PqShape(8, 2, 16), "gaussian", seed=1, n=30, k=5).instance()
+INSTANCE = DrawnCase(L2, PqShape(8, 2, 16), "gaussian", seed=1, n=30, k=5).instance()
 BUSY = "while True: pass"
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.registry import targets
 from pytest_lance_ar.trial.deadline import Deadline
 
@@ -23,7 +24,7 @@ SECONDS = 1
 HUNG = 90
 """When the gate is held to hang; on an idle machine all is over after three seconds."""
 DRIVER = targets()["pq_l2"].driver
-INSTANCE = DrawnCase(PqShape(8, 2, 16), "gaussian", seed=1, n=30, k=5).instance()
+INSTANCE = DrawnCase(L2, PqShape(8, 2, 16), "gaussian", seed=1, n=30, k=5).instance()
 HEAD = """
 import ctypes, fcntl, gc, os, signal, socket, struct, sys, threading, time
 import numpy as np

@@ -10,8 +10,9 @@ import pytest
 from llvmlite import binding, ir
 
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -20,7 +21,7 @@ from tests import kernels
 FEATURES = {"vbmi": "avx512vbmi", "avx512bw": "avx512bw", "avx2": "avx2", "ssse3": "ssse3"}
 KINDS = {"vbmi": 3, "avx512bw": 4, "avx2": 4, "ssse3": 4}
 CASES = [
-    DrawnCase(PqShape(128, 16, 256), distribution, seed=seed, n=n, k=k)
+    DrawnCase(L2, PqShape(128, 16, 256), distribution, seed=seed, n=n, k=k)
     for distribution, seed, n, k in [
         ("uniform", 1, 3000, 10),
         ("sparse", 2, 20_001, 1),
@@ -30,9 +31,9 @@ CASES = [
         ("mostly_zero", 6, 2000, 33),
     ]
 ] + [
-    DrawnCase(PqShape(42, 7, 64), "gaussian", seed=7, n=700, k=10),
-    DrawnCase(PqShape(78, 2, 40), "uniform", seed=8, n=4097, k=5),
-    DrawnCase(PqShape(16, 4, 255), "clustered", seed=9, n=1500, k=10),
+    DrawnCase(L2, PqShape(42, 7, 64), "gaussian", seed=7, n=700, k=10),
+    DrawnCase(L2, PqShape(78, 2, 40), "uniform", seed=8, n=4097, k=5),
+    DrawnCase(L2, PqShape(16, 4, 255), "clustered", seed=9, n=1500, k=10),
 ]
 
 
@@ -78,8 +79,10 @@ def test_the_answers_depend_on_the_bounds(kind: int) -> None:
 @pytest.mark.slow
 def test_k_and_lists_may_be_larger_than_a_segment() -> None:
     source = kernels.changed(kernels.SHIPPED, "SEGMENT: Final = 16_384", "SEGMENT: Final = 128")
-    clustered = [DrawnCase(PqShape(128, 16, 256), "clustered", seed=1, n=20_000, k=k) for k in (10, 200, 2000, 20_000)]
-    examine(source, [*clustered, DrawnCase(PqShape(128, 16, 256), "uniform", seed=1, n=3000, k=500)])
+    clustered = [
+        DrawnCase(L2, PqShape(128, 16, 256), "clustered", seed=1, n=20_000, k=k) for k in (10, 200, 2000, 20_000)
+    ]
+    examine(source, [*clustered, DrawnCase(L2, PqShape(128, 16, 256), "uniform", seed=1, n=3000, k=500)])
 
 
 @pytest.mark.parametrize("groups", [64, 128, 256])

@@ -29,7 +29,7 @@ PRELOADED: Final = [
     "pytest_lance_ar.gate",
     "pytest_lance_ar.plugin.suite",
     "pytest_lance_ar.targets.pq_l2.test_pq_l2",
-    "pytest_lance_ar.targets.pq_l2.quantizer",
+    "pytest_lance_ar.targets.common.pq.quantizer",
 ]
 
 

@@ -10,10 +10,11 @@ import argparse
 from collections.abc import Iterator
 from itertools import chain
 
-from pytest_lance_ar.targets.pq_l2 import domain
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import DOMAIN_PARTS, ODD_SHAPES, SHAPES
-from pytest_lance_ar.targets.pq_l2.test_pq_l2 import EXAMPLES
+from pytest_lance_ar.targets.common.pq import domain
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.pq.suite import EXAMPLES
+from pytest_lance_ar.targets.common.pq.target import DOMAIN_PARTS, ODD_SHAPES, SHAPES
+from pytest_lance_ar.targets.pq_l2.metric import L2
 
 
 def shapes(seed: int) -> Iterator[PqShape]:
@@ -21,8 +22,10 @@ def shapes(seed: int) -> Iterator[PqShape]:
     yield from SHAPES
     yield from ODD_SHAPES.values()
     count = EXAMPLES["test_domain"]
-    drawn = chain.from_iterable(domain.draws(seed, part, count) for part in range(DOMAIN_PARTS))
-    for case in chain(drawn, domain.ends(seed), domain.large_n(seed), domain.blocks(seed, EXAMPLES["test_blocks"])):
+    drawn = chain.from_iterable(domain.draws(L2, seed, part, count) for part in range(DOMAIN_PARTS))
+    for case in chain(
+        drawn, domain.ends(L2, seed), domain.large_n(L2, seed), domain.blocks(L2, seed, EXAMPLES["test_blocks"])
+    ):
         yield case.shape
 
 

@@ -10,10 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from pytest_lance_ar.bench.embeddings import DIM, PACKAGE, word_embeddings
-from pytest_lance_ar.targets.pq_l2 import cases, inputs, quantizer, reference
-from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import BATTERY_DISTRIBUTIONS, SHAPES
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.inputs import Float32, Stream
+from pytest_lance_ar.targets.common.pq import cases, quantizer, reference
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.pq.target import BATTERY_DISTRIBUTIONS, SHAPES
+from pytest_lance_ar.targets.pq_l2.metric import L2
 
 SEED: Final = 20
 VECTORS: Final = cases.FIXTURE_VECTORS
@@ -35,7 +37,7 @@ class Example:
 
     def reference_distances(self) -> Float32:
         """The reference's distance of every query to every coded vector: (Q, N)."""
-        tables = (reference.distance_table(query, self.codebook) for query in self.queries)
+        tables = (reference.distance_table(L2, query, self.codebook) for query in self.queries)
         return np.stack([reference.distances(table, self.codes) for table in tables])
 
 

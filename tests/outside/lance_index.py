@@ -11,7 +11,7 @@ import pyarrow as pa
 from lance.file import LanceFileReader
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2.inputs import Float32
+from pytest_lance_ar.targets.common.inputs import Float32
 from tests.outside.examples import Example
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2.inputs import Float32
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.inputs import Float32
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 from tests.outside.examples import NAMES, SABOTAGES, Difference, Example, example, rounding_bound
 
 pytestmark = pytest.mark.slow

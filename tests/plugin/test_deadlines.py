@@ -16,7 +16,7 @@ pytestmark = pytest.mark.exhaustive
 
 PROGRAM = """
 import sys, pytest
-from pytest_lance_ar.targets.pq_l2 import cases
+from pytest_lance_ar.targets.common.pq import answers, cases
 
 def forever(*_arguments, **_more):
     print("computing", file=sys.__stderr__, flush=True)
@@ -26,7 +26,7 @@ def forever(*_arguments, **_more):
         except Exception:
             pass
 
-cases.{what} = forever
+{what} = forever
 sys.exit(pytest.main(["--lance-ar", "-s", "--rootdir=.", "--lance-ar-budget={budget}", "--lance-ar-json=report.json"]))
 """
 
@@ -40,7 +40,7 @@ def run(project: Path, what: str, budget: int) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("what", ["DrawnCase.instance", "compare_answer"])
+@pytest.mark.parametrize("what", ["cases.DrawnCase.instance", "answers.compare_answer"])
 def test_a_computation_that_never_ends_is_over_at_the_deadline(tmp_path: Path, what: str) -> None:
     with run(tmp_path, what, budget=20) as process:
         assert process.wait(120) == 3
@@ -48,7 +48,7 @@ def test_a_computation_that_never_ends_is_over_at_the_deadline(tmp_path: Path, w
 
 
 def test_a_computation_that_never_ends_is_over_at_an_interrupt(tmp_path: Path) -> None:
-    with run(tmp_path, "DrawnCase.instance", budget=600) as process:
+    with run(tmp_path, "cases.DrawnCase.instance", budget=600) as process:
         assert process.stderr is not None
         process.stderr.readline()
         process.send_signal(signal.SIGINT)

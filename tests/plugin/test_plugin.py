@@ -22,7 +22,8 @@ from tests import kernels
 MEASURE = """
 import os
 import pytest_lance_ar.targets.pq_l2.test_pq_l2 as suite
-from pytest_lance_ar.targets.pq_l2 import cases
+from pytest_lance_ar.targets.common.pq import cases
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.trial.evidence import ComboFigures, GuardEvidence, GuardFigures, Interval, SpeedEvidence
 
 if "FULL" not in os.environ:
@@ -30,7 +31,7 @@ if "FULL" not in os.environ:
     suite.EXAMPLES.update(dict.fromkeys(suite.EXAMPLES, 2))
 
     def untrained(shape, distribution, seed):
-        instance = cases.DrawnCase(shape, distribution, seed, n=64, k=1).instance()
+        instance = cases.DrawnCase(L2, shape, distribution, seed, n=64, k=1).instance()
         return instance.arrays["codebook"], instance.packs[0].arrays["codes"]
 
     cases.fixture = untrained

@@ -19,8 +19,12 @@ from pytest_lance_ar.speed.duel import QUERIES, duel, evidence_of
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import Answer, IncumbentFailed, Queries, Side, time_round
 from pytest_lance_ar.speed.statistics import FUTILITY_LOOKS, LOOKS, Outcome, Stage
-from pytest_lance_ar.targets.pq_l2 import cases, inputs, target
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.pq import cases
+from pytest_lance_ar.targets.common.pq.answers import instance_of
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
+from pytest_lance_ar.targets.pq_l2.target import PqL2
 from pytest_lance_ar.targets.protocol import Combo, Instance
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
@@ -45,7 +49,7 @@ class FakePack:
         return 1000.0
 
 
-class SmallTarget(target.PqL2):
+class SmallTarget(PqL2):
     """The real target with small workloads."""
 
     combos = (Combo(str(SHAPE), "uniform"), Combo(str(SHAPE), "sparse"))
@@ -57,7 +61,7 @@ class SmallTarget(target.PqL2):
         self.seeds.append(seed)
         codebook, codes = cases.fixture(SHAPE, combo.distribution, seed, 200)
         drawn = inputs.vectors(combo.distribution, queries, SHAPE.dim, seed=seed, role="query")
-        return cases.instance_of(SHAPE, codebook, [(codes, drawn)], 10)
+        return instance_of(L2, SHAPE, codebook, [(codes, drawn)], 10)
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.speed import guards as room
 from pytest_lance_ar.speed.guards import Bout, Plan, build, suspects, time_guards
 from pytest_lance_ar.speed.sides import IncumbentFailed, Queries, Side
-from pytest_lance_ar.targets.pq_l2.guards import GuardWorkload
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.guards import GuardWorkload
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET, PqL2
 from pytest_lance_ar.targets.protocol import Guard, Instance
 from pytest_lance_ar.trial.deadline import Deadline
@@ -27,8 +28,8 @@ from tests import kernels
 PLAIN = kernels.PURE_PYTHON
 PLAN = Plan(rounds=2, focus=1, focus_rounds=3, least=1)
 WORKLOADS = (
-    GuardWorkload(PqShape(8, 2, 16), "uniform", seed=1, n=30, k=5),
-    GuardWorkload(PqShape(8, 2, 16), "clustered", seed=2, n=40, k=100, queries="foreign", code_sets=2),
+    GuardWorkload(L2, PqShape(8, 2, 16), "uniform", seed=1, n=30, k=5),
+    GuardWorkload(L2, PqShape(8, 2, 16), "clustered", seed=2, n=40, k=100, queries="foreign", code_sets=2),
 )
 Pairs = list[tuple[Side, Side]]
 

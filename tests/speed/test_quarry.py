@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pytest_lance_ar.speed.quarry import Cancelled, Quarry
-from pytest_lance_ar.targets.pq_l2.cases import DrawnCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET, PqL2
 from pytest_lance_ar.targets.protocol import Combo, Instance
 
@@ -19,7 +20,7 @@ class Slow(PqL2):
 
     def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
         self.built += 1
-        return DrawnCase(PqShape(4, 2, 3), "gaussian", seed, n=5, k=2).instance()
+        return DrawnCase(L2, PqShape(4, 2, 3), "gaussian", seed, n=5, k=2).instance()
 
 
 def test_workloads_are_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:

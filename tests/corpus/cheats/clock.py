@@ -98,7 +98,7 @@ class Claim:
 class FakeNumpy:
     ndarray, dtype, int64, float32 = Claim, np.dtype, np.int64, np.float32
 
-sys.modules["pytest_lance_ar.targets.pq_l2.driver"].np = FakeNumpy
+sys.modules["pytest_lance_ar.targets.common.driver"].np = FakeNumpy
 
 class PqKernel(Honest):
     def probe_top_k(self, table, codes, k):

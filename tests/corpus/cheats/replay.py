@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.corpus.cheats.cheat import DISCARD, INCORRECT, NOT_BETTER, Cheat, duel, quick
 
 _LOOKUP = """
-inputs = module("pytest_lance_ar.targets.pq_l2.inputs")
-cases = module("pytest_lance_ar.targets.pq_l2.cases")
+inputs = module("pytest_lance_ar.targets.common.inputs")
+cases = module("pytest_lance_ar.targets.common.pq.cases")
 NAMES = ("clustered", "uniform", "sparse")
 
 def is_seed(seed, shape, codebook):

@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2 import inputs, reference, target
-from pytest_lance_ar.targets.pq_l2.target import BATTERY_DISTRIBUTIONS, ODD_SHAPES, SHAPES, TARGET
-from pytest_lance_ar.targets.pq_l2.test_pq_l2 import EXAMPLES
+from pytest_lance_ar.targets import pq_l2
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.pq import reference, target
+from pytest_lance_ar.targets.common.pq.suite import EXAMPLES
+from pytest_lance_ar.targets.common.pq.target import BATTERY_DISTRIBUTIONS, ODD_SHAPES, SHAPES
+from pytest_lance_ar.targets.pq_l2.metric import L2
+from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.targets.protocol import Combo, Target
 
 CONTRACT_SHAPES = ["(128,16,256)", "(256,16,256)", "(768,96,256)"]
@@ -104,7 +108,7 @@ def test_what_the_core_asks_of_a_target() -> None:
     assert as_target.name == "pq_l2"
     assert as_target.kernel_class == "PqKernel"
     assert as_target.suite.is_file()
-    assert as_target.suite.parent == Path(target.__file__).parent
+    assert as_target.suite.parent == Path(pq_l2.__file__).parent
     assert as_target.driver == "pytest_lance_ar.targets.pq_l2.driver"
 
 
@@ -148,7 +152,7 @@ def test_a_workload_is_its_combo(combo: Combo, monkeypatch: pytest.MonkeyPatch) 
         "distances": ("float32", (10,)),
     }
 
-    table = reference.distance_table(queries[3], codebook)
+    table = reference.distance_table(L2, queries[3], codebook)
     ids, distances = reference.top_k(reference.distances(table, codes), 10)
     answer: dict[str, NDArray[Any]] = {"table": table, "ids": ids, "distances": distances}
     assert pack.check(3, answer, 0.0) is None
@@ -176,7 +180,7 @@ def test_clustered_queries_are_near_the_vectors_they_search(monkeypatch: pytest.
     workload = TARGET.workload(Combo("(128,16,256)", "clustered"), queries=20, seed=3)
     (pack,) = workload.packs
     for call in pack.calls:
-        table = reference.distance_table(call["query"], workload.arrays["codebook"])
+        table = reference.distance_table(L2, call["query"], workload.arrays["codebook"])
         distances = np.sort(reference.distances(table, pack.arrays["codes"]))
         assert distances[0] < 0.1 * np.median(distances)
 

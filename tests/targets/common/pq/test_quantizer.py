@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2 import quantizer, reference
-from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES, Stream, vectors
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES, Stream, vectors
+from pytest_lance_ar.targets.common.pq import quantizer, reference
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 
 Float32 = NDArray[np.float32]
 Codes = NDArray[np.uint8]
@@ -218,7 +219,7 @@ def test_distances_on_dense_data(count: int) -> None:
 
 
 def test_distances_take_the_reference_table_as_it_is() -> None:
-    table = reference.distance_table(np.array([3, 4], np.float32), np.zeros((2, 1, 1), np.float32))
+    table = reference.distance_table(L2, np.array([3, 4], np.float32), np.zeros((2, 1, 1), np.float32))
     assert not table.flags.writeable
     assert quantizer.distances(table[np.newaxis], np.zeros((2, 1), np.uint8)).tolist() == [[25]]
 

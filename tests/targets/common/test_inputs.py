@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES, Stream, sampled_codebook, vectors
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES, Stream, vectors
+from pytest_lance_ar.targets.common.pq.quantizer import sampled_codebook
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 
 Float32 = NDArray[np.float32]
 

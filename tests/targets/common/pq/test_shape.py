@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pytest_lance_ar
-from pytest_lance_ar.targets.pq_l2.shape import MAX_CENTROIDS, PqShape
+from pytest_lance_ar.targets.common.pq.shape import MAX_CENTROIDS, PqShape
 
 NAMES = ("dim", "num_sub_vectors", "num_centroids")
 

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream, sampled_codebook
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common.inputs import Float32, Stream
+from pytest_lance_ar.targets.common.pq.shape import PqShape
 
 LLOYD_ITERATIONS: Final = 2
 BATCH: Final = 64
@@ -25,6 +25,15 @@ _CHUNK: Final = 1024
 _UNIT: Final = 2.0**-24
 _UNDERFLOW: Final = 1e-36
 """More than an operation loses when its result is denormal, or is taken for zero."""
+
+
+def sampled_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float32:
+    """Take each sub-space's K centroids from K randomly sampled vectors: float32 (M, K, dsub)."""
+    parts = vectors.reshape(len(vectors), shape.num_sub_vectors, shape.sub_vector_dim)
+    codebook = np.empty((shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim), np.float32)
+    for m in range(shape.num_sub_vectors):
+        codebook[m] = parts[stream.distinct(len(vectors), shape.num_centroids), m]
+    return codebook
 
 
 def trained_codebook(vectors: Float32, shape: PqShape, stream: Stream, iterations: int = LLOYD_ITERATIONS) -> Float32:

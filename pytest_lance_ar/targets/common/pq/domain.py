@@ -7,15 +7,15 @@ shapes that people use come more often. All of it depends on the trial's seed, s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Final
 
-from pytest_lance_ar.targets.pq_l2.cases import LAST, SCALABLE, SCALES, STRUCTURES, DrawnCase
-from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES, Stream
-from pytest_lance_ar.targets.pq_l2.shape import MAX_CENTROIDS, PqShape
+from pytest_lance_ar.targets.common.draw import Draw
+from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES, Stream
+from pytest_lance_ar.targets.common.pq.cases import LAST, MAX_DIM, SCALABLE, SCALES, STRUCTURES, DrawnCase
+from pytest_lance_ar.targets.common.pq.metric import Metric
+from pytest_lance_ar.targets.common.pq.shape import MAX_CENTROIDS, PqShape
 
-MAX_DIM: Final = 4096
 MAX_PARTS: Final = 512
 MAX_DSUB: Final = 1024
 MAX_N: Final = 1_200_000
@@ -41,40 +41,8 @@ ODD: Final = ("equal", "edges", "repeated", "needle", "lists", "neighbours", "fa
 LARGE_N_PLACES: Final = tuple(1 << power for power in range(15, 21))
 
 
-class Draw:
-    """Sizes from one stream."""
-
-    def __init__(self, seed: int, *tags: object) -> None:
-        self._stream = Stream(seed, "domain", *tags)
-
-    def below(self, bound: int) -> int:
-        return int(self._stream.below(bound, 1)[0])
-
-    def share(self) -> float:
-        return float(self._stream.u32(1)[0]) / 2**32
-
-    def chance(self, share: float) -> bool:
-        return self.share() < share
-
-    def log_uniform(self, low: int, high: int) -> int:
-        """An integer in [low, high], each octave as likely as every other."""
-        return min(int(low * ((high + 1) / low) ** self.share()), high)
-
-    def size(self, low: int, high: int) -> int:
-        """An integer in [low, high], corners more often: its ends, powers of two and their neighbours, primes."""
-        kind = self.share()
-        if kind < 0.1:
-            return high if self.chance(0.6) else low
-        value = self.log_uniform(low, high)
-        if kind < 0.35:
-            power = 1 << max(value.bit_length() - self.below(2), 0)
-            return min(max(power + self.below(3) - 1, low), high)
-        if kind < 0.45:
-            return next((n for n in range(value, low - 1, -1) if _is_prime(n)), value)
-        return value
-
-    def one_of(self, choices: tuple[str, ...]) -> str:
-        return choices[self.below(len(choices))]
+class PqDraw(Draw):
+    """Shapes and values as well."""
 
     def shape(self) -> PqShape:
         """Any shape: one that people use, or one that is drawn axis by axis."""
@@ -105,12 +73,6 @@ class Draw:
             return "last"
         return self.one_of(STRUCTURES) if self.chance(0.5) else "plain"
 
-    def k(self, n: int) -> int:
-        """1 to a little above N, the neighbourhood of N more often."""
-        if self.chance(0.2):
-            return max(n + self.below(3) - 1, 1)
-        return self.size(1, max(n, 1)) if self.chance(0.6) else self.log_uniform(1, 64)
-
 
 def cell_of(shape: PqShape) -> Cell:
     return (
@@ -120,16 +82,17 @@ def cell_of(shape: PqShape) -> Cell:
     )
 
 
-def draws(seed: int, part: int, count: int) -> Iterator[DrawnCase]:
+def draws(metric: Metric, seed: int, part: int, count: int) -> Iterator[DrawnCase]:
     """Small examples from everywhere: what costs little whatever the shape. Five in six are in a cell of their own, so
     that no part of the domain waits long for its turn; the order of the cells is the trial's."""
     order = Stream(seed, "cells").distinct(len(CELLS), len(CELLS))
     for i in range(count):
-        draw = Draw(seed, part, i)
+        draw = PqDraw(seed, part, i)
         shape = draw.shape() if i % 6 == 5 else draw.shape_in(CELLS[order[(part * count + i) % len(CELLS)]])
         n = draw.size(1, min(3000, max(FEW_LOOK_UPS // shape.num_sub_vectors, 64)))
         distribution, scale = draw.values()
         yield DrawnCase(
+            metric,
             shape,
             distribution,
             seed + i,
@@ -142,15 +105,15 @@ def draws(seed: int, part: int, count: int) -> Iterator[DrawnCase]:
         )
 
 
-def ends(seed: int) -> Iterator[DrawnCase]:
+def ends(metric: Metric, seed: int) -> Iterator[DrawnCase]:
     """The ends of every axis of the shape, of which each trial has all; the other sizes are small there."""
-    draw = Draw(seed, "ends")
+    draw = PqDraw(seed, "ends")
 
     def case(parts: int, dsub: int, centroids: int, n: int) -> DrawnCase:
         distribution, scale = draw.values()
         shape = PqShape(parts * dsub, parts, centroids)
         structure = "last" if draw.chance(0.6) else "plain"
-        return DrawnCase(shape, distribution, seed, n, draw.k(n), structure, scale=scale, queries=2)
+        return DrawnCase(metric, shape, distribution, seed, n, draw.k(n), structure, scale=scale, queries=2)
 
     few, some = (draw.log_uniform(2, 40) for _ in range(2))
     yield case(4, MAX_DSUB, few, 30 + draw.below(100))  # dim and dsub
@@ -167,15 +130,15 @@ def ends(seed: int) -> Iterator[DrawnCase]:
     yield case(parts, dim // parts, (16, 64)[draw.below(2)], draw.size(1, 300))
 
 
-def large_n(seed: int) -> Iterator[DrawnCase]:
+def large_n(metric: Metric, seed: int) -> Iterator[DrawnCase]:
     """N around powers of two up to 2^20, one more of any size, and one above 2^20; the nearest vectors last."""
-    draw = Draw(seed, "large N")
+    draw = PqDraw(seed, "large N")
 
     def case(n: int, k: int, parts: int) -> DrawnCase:
         shape = PqShape(parts * (1 + draw.below(2)), parts, draw.size(24, MAX_CENTROIDS))
         distribution = ("gaussian", "uniform")[draw.below(2)]
         structure = "last" if draw.chance(0.75) else "plain"
-        return DrawnCase(shape, distribution, seed, n, k, structure, queries=1)
+        return DrawnCase(metric, shape, distribution, seed, n, k, structure, queries=1)
 
     places = [LARGE_N_PLACES[draw.below(6)], LARGE_N_PLACES[draw.below(4)], LARGE_N_PLACES[draw.below(3)]]
     for place in places:
@@ -185,28 +148,24 @@ def large_n(seed: int) -> Iterator[DrawnCase]:
     yield case(MAX_N - draw.below(MAX_N - (1 << 20)), draw.log_uniform(1, LAST), 2 + draw.below(2))
 
 
-def large_k(seed: int) -> tuple[DrawnCase, DrawnCase]:
+def large_k(metric: Metric, seed: int) -> tuple[DrawnCase, DrawnCase]:
     """A k above 2^16, and one of any size up to 1,200,000 for those that answer the first at once; nearly N."""
-    draw = Draw(seed, "large k")
+    draw = PqDraw(seed, "large k")
     shape = PqShape(2, 2, 256)
 
     def case(n: int, k: int) -> DrawnCase:
-        return DrawnCase(shape, "gaussian", seed, n, k, queries=1)
+        return DrawnCase(metric, shape, "gaussian", seed, n, k, queries=1)
 
     k = MOST_K - draw.below(MOST_K - (1 << 16))
     most = MAX_N if draw.chance(0.25) else draw.log_uniform(MOST_K, MAX_N)
     return case(k + draw.below(3), k), case(most, most - draw.below(2) * draw.below(most // 2))
 
 
-def blocks(seed: int, count: int) -> Iterator[DrawnCase]:
+def blocks(metric: Metric, seed: int, count: int) -> Iterator[DrawnCase]:
     """N around multiples of sizes that a kernel may work in, the nearest vectors last."""
     for i in range(count):
-        draw = Draw(seed, "blocks", i)
+        draw = PqDraw(seed, "blocks", i)
         block = draw.log_uniform(3, 6000) if draw.chance(0.4) else 1 << (3 + draw.below(10))
         n = max(block * draw.log_uniform(1, 12) + draw.below(3) - 1, 1)
         shape = PqShape(6, 3, draw.size(16, MAX_CENTROIDS))
-        yield DrawnCase(shape, "gaussian", seed + i, n, draw.log_uniform(1, LAST), "last", queries=1)
-
-
-def _is_prime(number: int) -> bool:
-    return number > 1 and all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
+        yield DrawnCase(metric, shape, "gaussian", seed + i, n, draw.log_uniform(1, LAST), "last", queries=1)

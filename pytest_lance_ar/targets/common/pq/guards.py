@@ -18,18 +18,22 @@ on clustered data, one shape above 1,000 dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.mismatch import Mismatch
-from pytest_lance_ar.targets.pq_l2 import cases, inputs
-from pytest_lance_ar.targets.pq_l2.inputs import Float32, Stream
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.draw import dealt, spread
+from pytest_lance_ar.targets.common.guards import batch_of, batched
+from pytest_lance_ar.targets.common.inputs import Float32, Stream
+from pytest_lance_ar.targets.common.pq import quantizer
+from pytest_lance_ar.targets.common.pq.answers import instance_of
+from pytest_lance_ar.targets.common.pq.metric import Metric
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.specs import MISTAKES, fields_of, text_of
+from pytest_lance_ar.targets.protocol import Instance
 
 COUNT: Final = 14
 SIZES: Final = (200, 200_000)
@@ -45,8 +49,10 @@ QUERIES: Final = ("own",) * 5 + ("foreign",) * 5 + ("stored",) * 4
 DATA: Final = (
     *("clustered",) * 4,
     *("gaussian", "uniform", "sparse") * 2,
-    *("large_dynamic_range", "mostly_zero", "student_t2", "student_t3"),
+    *("large_dynamic_range", "mostly_zero", *inputs.HEAVY_TAILED),
 )
+USUAL: Final = {"queries": "own", "code_sets": 1}
+"""What a workload's text does not say."""
 CODE_SETS: Final = (1,) * 11 + (2,) * 3
 FULL_CENTROIDS: Final = (256,) * 6 + (16,) * 2
 SMALL: Final = (400, 600)
@@ -62,15 +68,9 @@ LLOYD_ITERATIONS: Final = 1
 """One less than the battery has: it is what a draw takes longest for."""
 NEAR: Final = np.float32(2.0**-9)
 """How far beside a stored vector a query lies, as a share, when each has been asked for already."""
-CALL_NS: Final = 60_000
-MAX_BATCH: Final = 16
-"""Queries that are answered in one go, so that a call takes about CALL_NS and the round trip is a small part of it."""
 LOOK_UP_NS: Final = 0.4
 TABLE_NS: Final = 0.15
 """About what a look-up, and a multiply-add of the table, take: it only chooses the batch."""
-
-T = TypeVar("T", int, float, str)
-NOTHING: Final[Mapping[int, Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class GuardWorkload:
     shape: of the vectors; n: stored vectors a code set; queries: "own", "foreign" or "stored"; code_sets: 1 or 2.
     """
 
+    metric: Metric
     shape: PqShape
     distribution: str
     seed: int
@@ -98,22 +99,18 @@ class GuardWorkload:
     @property
     def spec(self) -> str:
         """One line from which `parse` rebuilds this very workload."""
-        numbers = ",".join(map(str, _numbers(self.shape)))
-        text = f"shape={numbers} distribution={self.distribution} seed={self.seed} n={self.n} k={self.k}"
-        text += f" queries={self.queries}" if self.queries != "own" else ""
-        return text + (f" code_sets={self.code_sets}" if self.code_sets > 1 else "")
+        names = ("distribution", "seed", "n", "k", *USUAL)
+        return text_of({"shape": self.shape.text, **{name: getattr(self, name) for name in names}}, USUAL)
 
     @property
     def batch(self) -> int:
         """Queries a call."""
         ns = LOOK_UP_NS * self.n * self.shape.num_sub_vectors + TABLE_NS * self.shape.num_centroids * self.shape.dim
-        return max(1, min(MAX_BATCH, round(CALL_NS / ns)))
+        return batch_of(ns)
 
     def instance(self, calls: int) -> Instance:
         """One kernel object and its code sets, each with so many calls of `batch` queries."""
-        from pytest_lance_ar.targets.pq_l2 import quantizer
-
-        pool = vectors(self.distribution, POOL, self.shape.dim, seed=self.seed, role="base")
+        pool = inputs.vectors(self.distribution, POOL, self.shape.dim, seed=self.seed, role="base")
         codebook = quantizer.trained_codebook(pool, self.shape, Stream(self.seed, "codebook"), LLOYD_ITERATIONS)
         coded = quantizer.encode(pool, codebook)
         packs = []
@@ -121,10 +118,8 @@ class GuardWorkload:
             chosen = self._chosen(number)
             codes = np.ascontiguousarray(coded[chosen, np.arange(self.shape.num_sub_vectors)])
             packs.append((codes, self._queries(pool, chosen, calls * self.batch, number)))
-        instance = cases.instance_of(self.shape, codebook, packs, self.k, many_calls=True)
-        if self.batch == 1:
-            return instance
-        return replace(instance, packs=[_batched(pack, self.batch) for pack in instance.packs])
+        instance = instance_of(self.metric, self.shape, codebook, packs, self.k, many_calls=True)
+        return batched(instance, self.batch)
 
     def _chosen(self, number: int) -> NDArray[np.int64]:
         """From which vector of the pool each sub-vector of each stored vector comes: (N, M)."""
@@ -143,7 +138,7 @@ class GuardWorkload:
         role, dim = f"query {number}", self.shape.dim
         if self.queries != "stored":
             seed = self.seed + (self.queries == "foreign")
-            return vectors(self.distribution, count, dim, seed=seed, role=role)
+            return inputs.vectors(self.distribution, count, dim, seed=seed, role=role)
         stream, m = Stream(self.seed, role), self.shape.num_sub_vectors
         which = chosen[stream.distinct(self.n, count)]
         stored = pool.reshape(POOL, m, -1)[which, np.arange(m)].reshape(count, dim)
@@ -152,20 +147,18 @@ class GuardWorkload:
         return np.ascontiguousarray(stored)
 
 
-def parse(spec: str) -> GuardWorkload:
+def parse(metric: Metric, spec: str) -> GuardWorkload:
     """Rebuild a workload from its spec. Raises ValueError."""
     try:
-        fields: dict[str, Any] = dict(item.split("=", 1) for item in spec.split())
-        shape = PqShape(*(int(number) for number in fields.pop("shape").split(",")))
-        fields.update({name: int(fields[name]) for name in ("seed", "n", "k", "code_sets") if name in fields})
-        workload = GuardWorkload(shape=shape, **fields)
+        fields = fields_of(spec, ("seed", "n", "k", "code_sets"))
+        workload = GuardWorkload(metric, PqShape.of(fields.pop("shape")), **fields)
         if workload.distribution not in DATA:
             raise ValueError(f"distribution is one of {', '.join(dict.fromkeys(DATA))}")
         if workload.queries not in QUERIES:
             raise ValueError(f"queries is one of {', '.join(dict.fromkeys(QUERIES))}")
         if not (1 <= workload.n <= 10_000_000 and workload.k >= 1 and workload.code_sets in (1, 2)):
             raise ValueError("n is from 1 to 10,000,000, k at least 1, code_sets 1 or 2")
-    except (KeyError, TypeError, ValueError) as error:
+    except MISTAKES as error:
         raise ValueError(
             f"not a workload: {spec!r} ({error}); one reads like "
             "'shape=128,16,256 distribution=clustered seed=7 n=700 k=100 queries=foreign code_sets=2'"
@@ -173,26 +166,27 @@ def parse(spec: str) -> GuardWorkload:
     return workload
 
 
-def family(seed: int) -> tuple[GuardWorkload, ...]:
+def family(metric: Metric, seed: int) -> tuple[GuardWorkload, ...]:
     """COUNT workloads, the corners first: small, large k, foreign queries on clusters twice, wide. See the head."""
     stream, (low, high) = Stream(seed, "guards"), SMALL
-    sizes = sorted(_spread(SIZES, COUNT, stream))
+    sizes = sorted(spread(SIZES, COUNT, stream))
     # The part of the range that has a small partition in its middle gives way to one.
     place = min(range(COUNT), key=lambda i: abs(math.log(sizes[i] ** 2 / (low * high))))
     sizes[place] = low + float(stream.below(high - low + 1, 1)[0])
-    centroids = [*FULL_CENTROIDS, *(round(value) for value in _spread(CENTROIDS, COUNT - len(FULL_CENTROIDS), stream))]
-    sizes = _dealt(
+    centroids = [*FULL_CENTROIDS, *(round(value) for value in spread(CENTROIDS, COUNT - len(FULL_CENTROIDS), stream))]
+    sizes = dealt(
         sizes, stream, {0: lambda n: low <= n <= high, 1: lambda n: n >= MANY, 4: lambda n: n <= WIDE_MAX and n > high}
     )
-    dims = _dealt(_spread(DIMS, COUNT, stream), stream, {4: lambda dim: dim >= WIDE})
-    sub_dims = _dealt(_spread(SUB_DIMS, COUNT, stream), stream)
-    centroids = _dealt(centroids, stream)
-    ks = _dealt(KS, stream, {1: lambda k: k == max(KS)})
-    data = _dealt(DATA, stream, dict.fromkeys((2, 3), lambda name: name == "clustered"))
-    queries = _dealt(QUERIES, stream, dict.fromkeys((2, 3), lambda kind: kind == "foreign"))
-    code_sets, seeds = _dealt(CODE_SETS, stream), stream.u64(COUNT) >> np.uint64(16)
+    dims = dealt(spread(DIMS, COUNT, stream), stream, {4: lambda dim: dim >= WIDE})
+    sub_dims = dealt(spread(SUB_DIMS, COUNT, stream), stream)
+    centroids = dealt(centroids, stream)
+    ks = dealt(KS, stream, {1: lambda k: k == max(KS)})
+    data = dealt(DATA, stream, dict.fromkeys((2, 3), lambda name: name == "clustered"))
+    queries = dealt(QUERIES, stream, dict.fromkeys((2, 3), lambda kind: kind == "foreign"))
+    code_sets, seeds = dealt(CODE_SETS, stream), stream.u64(COUNT) >> np.uint64(16)
     return tuple(
         GuardWorkload(
+            metric=metric,
             shape=_shape(sizes[i], dims[i], sub_dims[i], centroids[i], wide=i == 4),
             distribution=data[i],
             seed=int(seeds[i]),
@@ -205,57 +199,9 @@ def family(seed: int) -> tuple[GuardWorkload, ...]:
     )
 
 
-def vectors(distribution: str, count: int, dim: int, *, seed: int, role: str) -> Float32:
-    """As `inputs.vectors`; student_tV is Student's t with V degrees of freedom, of infinite variance for V = 2."""
-    if not distribution.startswith("student_t"):
-        return inputs.vectors(distribution, count, dim, seed=seed, role=role)
-    freedom, size = int(distribution.removeprefix("student_t")), count * dim
-    stream = Stream(seed, distribution, dim, role)
-    squares = np.square(stream.normal(freedom * size)).reshape(freedom, size).mean(axis=0)
-    return np.ascontiguousarray((stream.normal(size) / np.sqrt(squares)).reshape(count, dim), dtype=np.float32)
-
-
-def _batched(pack: PackInstance, batch: int) -> PackInstance:
-    """The same calls, so many at a time: inputs and outputs get a first axis."""
-
-    def check(i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
-        return next(filter(None, (pack.check(i * batch + j, _one(outputs, j), rtol) for j in range(batch))), None)
-
-    calls = range(len(pack.calls) // batch)
-    return replace(
-        pack,
-        calls=[{"query": np.stack([call["query"] for call in pack.calls[i * batch : (i + 1) * batch]])} for i in calls],
-        outputs={name: (kind, (batch, *shape)) for name, (kind, shape) in pack.outputs.items()},
-        check=check,
-        repeats=batch,
-    )
-
-
-def _one(outputs: Arrays, j: int) -> Arrays:
-    return {name: array[j] for name, array in outputs.items()}
-
-
 def _shape(n: float, dim: float, sub_dim: float, centroids: int, *, wide: bool) -> PqShape:
     """The shape nearest to what was drawn that N allows. wide: dim is kept, else dsub."""
     most = min(MAX_SUB_VECTORS, int(MAX_LOOK_UPS / n))
     dsub = max(round(sub_dim), math.ceil(DIMS[0] / most), math.ceil(dim / most) if wide else 1)
     parts = max(math.ceil(DIMS[0] / dsub), min(most, DIMS[1] // dsub, round(dim / dsub)))
     return PqShape(parts * dsub, parts, centroids)
-
-
-def _spread(bounds: tuple[int, int], count: int, stream: Stream) -> list[float]:
-    """Log-uniform on the bounds, one value in each of `count` equal parts."""
-    low, high = bounds
-    places = (np.arange(count) + (stream.uniform(count) + 1.0) / 2.0) / count
-    return [low * (high / low) ** float(place) for place in places]
-
-
-def _dealt(deck: Sequence[T], stream: Stream, wanted: Mapping[int, Callable[[T], bool]] = NOTHING) -> list[T]:
-    """The deck shuffled, with a card that fits at every place that wants one."""
-    left = [deck[i] for i in stream.distinct(len(deck), len(deck))]
-    settled = {place: left.pop(next(i for i, card in enumerate(left) if fits(card))) for place, fits in wanted.items()}
-    return [settled[place] if place in settled else left.pop() for place in range(len(deck))]
-
-
-def _numbers(shape: PqShape) -> tuple[int, int, int]:
-    return shape.dim, shape.num_sub_vectors, shape.num_centroids

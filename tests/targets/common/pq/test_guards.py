@@ -12,19 +12,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2 import guards, inputs, reference
-from pytest_lance_ar.targets.pq_l2.guards import COUNT, GuardWorkload, family, parse
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.pq import guards, reference
+from pytest_lance_ar.targets.common.pq.guards import COUNT, GuardWorkload, family, parse
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 
 SEEDS = range(100)
-DRAWS = [family(seed) for seed in SEEDS]
-SMALL = GuardWorkload(PqShape(12, 3, 8), "gaussian", seed=5, n=50, k=4)
+DRAWS = [family(L2, seed) for seed in SEEDS]
+SMALL = GuardWorkload(L2, PqShape(12, 3, 8), "gaussian", seed=5, n=50, k=4)
 
 
 def test_a_draw_is_its_seed() -> None:
-    assert family(3) == DRAWS[3]
-    assert family(3) != family(4)
+    assert family(L2, 3) == DRAWS[3]
+    assert family(L2, 3) != family(L2, 4)
     seeds = {workload.seed for draw in DRAWS for workload in draw}
     assert len(seeds) == COUNT * len(DRAWS), "no two workloads have the same data"
     assert TARGET.guards(3) == DRAWS[3]
@@ -76,7 +78,7 @@ def test_sizes_are_log_uniform() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_spec_is_read_back(seed: int) -> None:
     for workload in DRAWS[seed]:
-        assert parse(workload.spec) == workload == TARGET.parse_guard(workload.spec)
+        assert parse(L2, workload.spec) == workload == TARGET.parse_guard(workload.spec)
 
 
 def test_a_workload_in_words() -> None:
@@ -104,8 +106,8 @@ def test_a_workload_in_words() -> None:
 )
 def test_what_is_no_spec_is_refused_with_one_that_is(spec: str) -> None:
     with pytest.raises(ValueError, match=r"not a workload: .*one reads like 'shape=128,16,256") as error:
-        parse(spec)
-    parse(str(error.value).split("'")[-2])
+        parse(L2, spec)
+    parse(L2, str(error.value).split("'")[-2])
 
 
 def answers(workload: GuardWorkload, instance: Any, pack: Any, call: int) -> list[Mapping[str, NDArray[Any]]]:
@@ -113,7 +115,7 @@ def answers(workload: GuardWorkload, instance: Any, pack: Any, call: int) -> lis
     queries = pack.calls[call]["query"].reshape(-1, workload.shape.dim)
     given: list[Mapping[str, NDArray[Any]]] = []
     for query in queries:
-        table = reference.distance_table(query, instance.arrays["codebook"])
+        table = reference.distance_table(L2, query, instance.arrays["codebook"])
         ids, distances = reference.top_k(reference.distances(table, pack.arrays["codes"]), workload.k)
         given.append({"table": table, "ids": ids, "distances": distances})
     return given
@@ -157,7 +159,7 @@ def test_a_call_that_takes_long_is_one_query() -> None:
 
 
 def test_stored_queries_are_stored_vectors() -> None:
-    workload = GuardWorkload(PqShape(64, 4, 256), "gaussian", seed=2, n=2000, k=1, queries="stored")
+    workload = GuardWorkload(L2, PqShape(64, 4, 256), "gaussian", seed=2, n=2000, k=1, queries="stored")
     instance = workload.instance(5)
     (pack,) = instance.packs
     for call in range(5):
@@ -167,7 +169,7 @@ def test_stored_queries_are_stored_vectors() -> None:
 
 
 def test_foreign_queries_on_clusters_are_from_elsewhere() -> None:
-    workload = GuardWorkload(PqShape(64, 4, 64), "clustered", seed=2, n=2000, k=1)
+    workload = GuardWorkload(L2, PqShape(64, 4, 64), "clustered", seed=2, n=2000, k=1)
     nearest = {}
     for queries in ("own", "foreign"):
         instance = replace(workload, queries=queries).instance(4)
@@ -179,7 +181,7 @@ def test_foreign_queries_on_clusters_are_from_elsewhere() -> None:
 
 def test_stored_clusters_are_as_tight_as_clusters_are() -> None:
     """The sub-vectors of one stored vector come from one cluster: most vectors have hundreds near them."""
-    workload = GuardWorkload(PqShape(64, 8, 64), "clustered", seed=2, n=3200, k=1)
+    workload = GuardWorkload(L2, PqShape(64, 8, 64), "clustered", seed=2, n=3200, k=1)
     instance = workload.instance(4)
     (pack,) = instance.packs
     (given, *_) = answers(workload, instance, pack, 0)
@@ -189,15 +191,15 @@ def test_stored_clusters_are_as_tight_as_clusters_are() -> None:
 
 
 def test_stored_vectors_are_no_copies_of_each_other() -> None:
-    (pack,) = GuardWorkload(PqShape(64, 16, 64), "uniform", seed=2, n=30_000, k=1).instance(1).packs
+    (pack,) = GuardWorkload(L2, PqShape(64, 16, 64), "uniform", seed=2, n=30_000, k=1).instance(1).packs
     assert len(np.unique(pack.arrays["codes"], axis=0)) > 29_900
 
 
 def test_heavy_tails_are_heavy_and_the_others_are_those_of_the_battery() -> None:
-    tails = np.abs(guards.vectors("student_t2", 1000, 16, seed=1, role="base"))
+    tails = np.abs(inputs.vectors("student_t2", 1000, 16, seed=1, role="base"))
     assert np.median(tails) == pytest.approx(0.816, rel=0.05)
     assert tails.max() > 30
-    lighter = np.abs(guards.vectors("student_t3", 1000, 16, seed=1, role="base"))
+    lighter = np.abs(inputs.vectors("student_t3", 1000, 16, seed=1, role="base"))
     assert np.median(lighter) == pytest.approx(0.765, rel=0.05)
-    plain = guards.vectors("sparse", 5, 16, seed=1, role="base")
+    plain = inputs.vectors("sparse", 5, 16, seed=1, role="base")
     np.testing.assert_array_equal(plain, inputs.vectors("sparse", 5, 16, seed=1, role="base"))

@@ -45,5 +45,20 @@ class PqShape:
         """Floats in one sub-vector (dsub)."""
         return self.dim // self.num_sub_vectors
 
+    @classmethod
+    def of(cls, numbers: str) -> PqShape:
+        """A shape from text like "128,16,256", in parentheses or not."""
+        return cls(*(int(number) for number in numbers.strip("()").split(",")))
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """What it is built from."""
+        return self.dim, self.num_sub_vectors, self.num_centroids
+
+    @property
+    def text(self) -> str:
+        """What `of` reads."""
+        return ",".join(map(str, self.numbers))
+
     def __str__(self) -> str:
-        return f"({self.dim},{self.num_sub_vectors},{self.num_centroids})"
+        return f"({self.text})"

@@ -7,12 +7,14 @@ from itertools import chain, pairwise
 import numpy as np
 import pytest
 
-from pytest_lance_ar.targets.pq_l2 import cases, domain, reference, sessions, specs
-from pytest_lance_ar.targets.pq_l2.cases import SCALES, DrawnCase
-from pytest_lance_ar.targets.pq_l2.sessions import Session
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.target import DOMAIN_PARTS
-from pytest_lance_ar.targets.pq_l2.test_pq_l2 import EXAMPLES
+from pytest_lance_ar.targets.common.pq import cases, domain, reference, sessions, specs
+from pytest_lance_ar.targets.common.pq.cases import SCALES, DrawnCase
+from pytest_lance_ar.targets.common.pq.sessions import NAMES, Session
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.pq.suite import EXAMPLES
+from pytest_lance_ar.targets.common.pq.target import DOMAIN_PARTS
+from pytest_lance_ar.targets.common.sessions import HELD, changed_answer
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.protocol import DROP, PACK
 from tests.mutants import survival
 
@@ -20,8 +22,16 @@ SEEDS = range(100, 106)
 
 
 def drawn(seed: int) -> list[DrawnCase]:
-    parts = (domain.draws(seed, part, EXAMPLES["test_domain"]) for part in range(DOMAIN_PARTS))
-    return list(chain(*parts, domain.ends(seed), domain.large_n(seed), domain.large_k(seed), domain.blocks(seed, 24)))
+    parts = (domain.draws(L2, seed, part, EXAMPLES["test_domain"]) for part in range(DOMAIN_PARTS))
+    return list(
+        chain(
+            *parts,
+            domain.ends(L2, seed),
+            domain.large_n(L2, seed),
+            domain.large_k(L2, seed),
+            domain.blocks(L2, seed, 24),
+        )
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -41,7 +51,7 @@ def test_a_trial_stays_in_the_domain_and_reaches_its_ends(seed: int) -> None:
     assert 2**16 <= max(case.k for case in examples) <= 1_200_000
     for case in examples:
         assert case.n * case.shape.num_sub_vectors <= 5_000_000  # the costly ends are small in the others
-        assert specs.parse(case.spec) == case
+        assert specs.parse(L2, case.spec) == case
 
 
 def test_trials_draw_other_shapes_and_other_sizes() -> None:
@@ -58,12 +68,12 @@ def test_all_scales_are_drawn() -> None:
 @pytest.mark.parametrize("scale", [SCALES[0], SCALES[-1]])
 @pytest.mark.parametrize("distribution", cases.SCALABLE)
 def test_distances_at_the_ends_of_the_scales_are_numbers_and_not_zero(distribution: str, scale: int) -> None:
-    instance = DrawnCase(PqShape(64, 4, 20), distribution, 3, 30, 5, scale=scale).instance()
+    instance = DrawnCase(L2, PqShape(64, 4, 20), distribution, 3, 30, 5, scale=scale).instance()
     query, codebook = instance.packs[0].calls[0]["query"], instance.arrays["codebook"]
-    table = reference.distance_table(query, codebook)
+    table = reference.distance_table(L2, query, codebook)
     assert np.isfinite(table).all()
     assert table.max() > 0
-    plain = DrawnCase(PqShape(64, 4, 20), distribution, 3, 30, 5).instance()
+    plain = DrawnCase(L2, PqShape(64, 4, 20), distribution, 3, 30, 5).instance()
     np.testing.assert_array_equal(query, plain.packs[0].calls[0]["query"] * np.float32(f"1e{scale}"))
 
 
@@ -75,9 +85,9 @@ def test_no_cell_of_shapes_waits_for_long() -> None:
 
 @pytest.mark.parametrize("n", [1, 5, 400])
 def test_the_nearest_are_the_last(n: int) -> None:
-    case = DrawnCase(PqShape(12, 3, 100), "gaussian", 4, n, 10, "last")
+    case = DrawnCase(L2, PqShape(12, 3, 100), "gaussian", 4, n, 10, "last")
     instance = case.instance()
-    table = reference.distance_table(instance.packs[0].calls[0]["query"], instance.arrays["codebook"])
+    table = reference.distance_table(L2, instance.packs[0].calls[0]["query"], instance.arrays["codebook"])
     distances = reference.distances(table, instance.packs[0].arrays["codes"])
     ids, _ = reference.top_k(distances, 3)
     assert ids[0] == n - 1
@@ -86,11 +96,11 @@ def test_the_nearest_are_the_last(n: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_life_of_an_object(seed: int) -> None:
-    session = sessions.drawn(seed)
+    session = sessions.drawn(L2, seed)
     assert session.packs >= 40
     assert session.calls >= 6_000
-    assert specs.parse(session.spec) == session
-    small = Session(session.shape, session.distribution, seed, 12, 3, packs=9, calls=5000)
+    assert specs.parse(L2, session.spec) == session
+    small = Session(L2, session.shape, session.distribution, seed, 12, 3, packs=9, calls=5000)
     instance = small.instance()
     assert len(instance.beside) == 1
     held: dict[int, set[int]] = {0: set(), 1: set()}
@@ -103,7 +113,7 @@ def test_the_life_of_an_object(seed: int) -> None:
         else:
             assert pack in held[who]
             calls.append((who, pack, action))
-        assert len(held[who]) <= sessions.HELD + 3
+        assert len(held[who]) <= HELD + 3
     assert {pack for who, pack, _ in calls if who == 0} == set(range(10))
     # The first code set lives throughout, and its first query is asked from the beginning to the end.
     first = [i for i, call in enumerate(calls) if call == (0, 0, 0)]
@@ -119,10 +129,10 @@ def test_the_life_of_an_object(seed: int) -> None:
 def test_the_first_answer_that_changes_is_found() -> None:
     first = {"table": np.zeros((2, 1, 1), np.float32), "distances": np.ones((2, 3), np.float32)}
     again = {"table": np.zeros((6, 1, 1), np.float32), "distances": np.ones((6, 3), np.float32)}
-    assert sessions.changed_answer(first, again, 100) is None
+    assert changed_answer(first, again, 100, NAMES) is None
     again["distances"][3, 2] = np.nextafter(np.float32(1), np.float32(2))
     again["table"][4] = 1
-    mismatch = sessions.changed_answer(first, again, 100)
+    mismatch = changed_answer(first, again, 100, NAMES)
     assert mismatch is not None
     assert (mismatch.what, mismatch.index) == ("probe_top_k distances", (2,))
     assert mismatch.got.endswith("after 103 calls")
@@ -140,4 +150,4 @@ def test_the_first_answer_that_changes_is_found() -> None:
 )
 def test_what_is_no_case_is_refused(spec: str) -> None:
     with pytest.raises(ValueError, match="not a case"):
-        specs.parse(spec)
+        specs.parse(L2, spec)

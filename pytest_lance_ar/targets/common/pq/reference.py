@@ -2,11 +2,12 @@
 
 What it computes is, literally and in this order,
 
-    table[m, k]  = 0; for d in range(dsub): difference = query[m, d] - codebook[m, k, d]; table[m, k] += difference**2
+    table[m, k]  = 0; for d in range(dsub): table[m, k] += term(query[m, d], codebook[m, k, d])
     distance[n]  = 0; for m in range(M):    distance[n] += table[m, codes[n, m]]
 
-with every single operation rounded to float32 and nothing contracted to FMA. numpy applies one elementwise
-operation at a time, so the loops over k and n, which carry no sum, are vectorised here without changing one bit.
+with every single operation rounded to float32 and nothing contracted to FMA; the term is the metric's. numpy applies
+one elementwise operation at a time, so the loops over k and n, which carry no sum, are vectorised here without changing
+one bit.
 
 Source: Jégou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search", TPAMI 2011, section III-A.
 """
@@ -18,11 +19,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2.inputs import Float32
+from pytest_lance_ar.targets.common.inputs import Float32
+from pytest_lance_ar.targets.common.pq.metric import Metric
 
 
-def distance_table(query: Float32, codebook: Float32) -> Float32:
-    """Squared L2 distance of every sub-vector of the query to every centroid.
+def distance_table(metric: Metric, query: Float32, codebook: Float32) -> Float32:
+    """Distance of every sub-vector of the query to every centroid.
 
     query: float32 (dim,); codebook: float32 (M, K, dsub). Returns float32 (M, K), read-only.
     """
@@ -30,8 +32,7 @@ def distance_table(query: Float32, codebook: Float32) -> Float32:
     parts = query.reshape(num_sub_vectors, dsub)
     table = np.zeros((num_sub_vectors, num_centroids), np.float32)
     for d in range(dsub):
-        difference = parts[:, d, np.newaxis] - codebook[:, :, d]
-        table += difference * difference
+        table += metric.term(parts[:, d, np.newaxis], codebook[:, :, d])
     table.setflags(write=False)
     return table
 
@@ -60,8 +61,9 @@ class Searcher:
     Codebook and codes are transposed once, so that every pass of numpy's runs over memory in order.
     """
 
-    def __init__(self, codebook: Float32, codes: NDArray[np.integer[Any]]) -> None:
+    def __init__(self, metric: Metric, codebook: Float32, codes: NDArray[np.integer[Any]]) -> None:
         """codebook: float32 (M, K, dsub); codes: integers (N, M)."""
+        self._metric = metric
         self._by_dimension = np.ascontiguousarray(codebook.transpose(2, 0, 1))
         self._columns = np.ascontiguousarray(codes.T)
 
@@ -71,9 +73,7 @@ class Searcher:
         parts = np.ascontiguousarray(query.reshape(num_sub_vectors, dsub).T)[:, :, np.newaxis]
         table = np.zeros(self._by_dimension.shape[1:], np.float32)
         for part, centroids in zip(parts, self._by_dimension, strict=True):
-            difference = part - centroids
-            difference *= difference
-            table += difference
+            table += self._metric.term(part, centroids)
         table.setflags(write=False)
         return table
 

@@ -7,15 +7,14 @@ their reference distances tie within the same two tolerances. NaN, infinity, a w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_lance_ar.targets.common.inputs import Float32
 from pytest_lance_ar.targets.mismatch import Mismatch
-from pytest_lance_ar.targets.pq_l2.inputs import Float32
 
 MAX_ABS_ERR: Final = 1e-4
 TOPK_DIST_TOL: Final = 1e-4
@@ -30,23 +29,29 @@ LOSSY_STEP: Final = 1 / 250
 FLOAT16_MAX: Final = 65504.0
 
 
-def compare_table(expected: Float32, got: NDArray[Any], rtol: float = 0.0) -> Mismatch | None:
-    """Compare a distance table with the reference's. Both float32 (M, K)."""
-    return _wrong_array("distance_table", got, np.float32, expected.shape) or _first_difference(
-        "distance_table", expected, got, _tolerance(MAX_ABS_ERR, expected), rtol
+def compare_array(what: str, expected: Float32, got: NDArray[Any], rtol: float = 0.0) -> Mismatch | None:
+    """Compare an array with the reference's. Both float32, of one shape. what: which method filled it."""
+    return _wrong_array(what, got, np.float32, expected.shape) or _first_difference(
+        what, expected, got, _tolerance(MAX_ABS_ERR, expected), rtol
     )
 
 
 def compare_top_k(
-    reference: Float32, k: int, ids: NDArray[Any], distances: NDArray[Any], rtol: float = 0.0
+    reference: Float32,
+    k: int,
+    ids: NDArray[Any],
+    distances: NDArray[Any],
+    rtol: float = 0.0,
+    *,
+    what: str = "probe_top_k",
 ) -> Mismatch | None:
     """Compare a top-K answer with the reference distances of all N vectors.
 
-    reference: float32 (N,); ids: int64 (n,); distances: float32 (n,), with n = min(k, N).
+    reference: float32 (N,); ids: int64 (n,); distances: float32 (n,), with n = min(k, N). what: the method's name.
     """
     n = min(k, len(reference))
-    wrong = _wrong_array("probe_top_k ids", ids, np.int64, (n,)) or _wrong_array(
-        "probe_top_k distances", distances, np.float32, (n,)
+    wrong = _wrong_array(f"{what} ids", ids, np.int64, (n,)) or _wrong_array(
+        f"{what} distances", distances, np.float32, (n,)
     )
     if wrong or n == 0:
         return wrong
@@ -54,24 +59,25 @@ def compare_top_k(
     outside = (ids < 0) | (ids >= len(reference))
     if outside.any():
         i = int(np.argmax(outside))
-        return Mismatch("probe_top_k ids", (i,), f"an id in [0, {len(reference)})", str(ids[i]))
+        return Mismatch(f"{what} ids", (i,), f"an id in [0, {len(reference)})", str(ids[i]))
     _, first, number = np.unique(ids, return_index=True, return_inverse=True)
     repeated = first[number] < np.arange(n)
     if repeated.any():
         i = int(np.argmax(repeated))
-        return Mismatch("probe_top_k ids", (i,), "every id once", f"{ids[i]} a second time")
+        return Mismatch(f"{what} ids", (i,), "every id once", f"{ids[i]} a second time")
 
-    wrong = _wrong_values(reference, n, ids, distances, rtol)
+    wrong = _wrong_values(what, reference, n, ids, distances, rtol)
     if wrong and wrong.rounding_only:
         # Rounding explains it only if it explains the whole answer.
-        return replace(wrong, rounding_only=_wrong_values(reference, n, ids, distances, ROUNDING_RTOL) is None)
+        explained = _wrong_values(what, reference, n, ids, distances, ROUNDING_RTOL) is None
+        return replace(wrong, rounding_only=explained)
     return wrong
 
 
 def _wrong_values(
-    reference: Float32, n: int, ids: NDArray[Any], distances: NDArray[Any], rtol: float
+    what: str, reference: Float32, n: int, ids: NDArray[Any], distances: NDArray[Any], rtol: float
 ) -> Mismatch | None:
-    what = "probe_top_k distances"
+    what = f"{what} distances"
     nearest = np.sort(np.partition(reference, n - 1)[:n])
     atol = _tolerance(TOPK_DIST_TOL, nearest)
     wrong = _first_difference(what, reference[ids], distances, atol, rtol, "the reference distance of the id")
@@ -138,14 +144,3 @@ def _first_difference(
         rounding_only=bool(rounding.all()),
         lossy=bool(np.where(finite, coarse, np.abs(exact) >= FLOAT16_MAX).all()),
     )
-
-
-def compare_answer(
-    table: Float32, reference: Float32, k: int, outputs: Mapping[str, NDArray[Any]], rtol: float = 0.0
-) -> Mismatch | None:
-    """Compare all that a call returned: `table` (which may be absent), `ids` and `distances`."""
-    wrong_table = compare_table(table, outputs["table"], rtol) if "table" in outputs else None
-    wrong_top_k = compare_top_k(reference, k, outputs["ids"], outputs["distances"], rtol)
-    if wrong_table and wrong_top_k and not wrong_top_k.rounding_only:
-        return replace(wrong_table, rounding_only=False)
-    return wrong_table or wrong_top_k

@@ -12,19 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2 import cases, inputs, quantizer, reference, strategies
-from pytest_lance_ar.targets.pq_l2.cases import (
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES
+from pytest_lance_ar.targets.common.pq import cases, quantizer, reference, strategies
+from pytest_lance_ar.targets.common.pq.answers import instance_of
+from pytest_lance_ar.targets.common.pq.cases import (
     FIXTURE_VECTORS,
     QUERIES_PER_CASE,
     STRUCTURES,
     DrawnCase,
     LiteralCase,
     fixture,
-    instance_of,
 )
-from pytest_lance_ar.targets.pq_l2.inputs import DISTRIBUTIONS, EXTREMES
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.specs import parse
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.pq.specs import parse
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.protocol import Instance
 
 Array = NDArray[Any]
@@ -33,6 +35,7 @@ SMALL = PqShape(12, 3, 10)
 CASES_DIGEST = "a46ac74999c8804480382ee318229955df664fce24f5dc3daf42985166498415"
 WORKLOAD_DIGEST = "dff55dc35ae5c7f6b351884ae3a93abd3a1a7815fc1bc79de40ef07aae336ad7"
 LITERAL = LiteralCase(
+    L2,
     codebook=(((0.0,), (1.0,), (3.0,)), ((0.0,), (2.0,), (2.0,))),
     codes=((2, 0), (0, 0), (1, 1), (1, 2)),
     queries=((0.0, 0.0), (1.0, 2.0)),
@@ -48,6 +51,7 @@ def shapes(draw: st.DrawFn) -> PqShape:
 
 drawn_cases = st.builds(
     DrawnCase,
+    metric=st.just(L2),
     shape=shapes(),
     distribution=st.sampled_from(DISTRIBUTIONS),
     seed=st.integers(0, 2**64),
@@ -70,6 +74,7 @@ def literal_cases(draw: st.DrawFn, values: st.SearchStrategy[float] = numbers) -
     query = st.tuples(*[values] * (parts * dsub))
     code = st.tuples(*[st.integers(0, centroids - 1)] * parts)
     return LiteralCase(
+        L2,
         codebook=draw(st.tuples(*[st.tuples(*[row] * centroids)] * parts)),
         codes=tuple(draw(st.lists(code, max_size=6))),
         queries=tuple(draw(st.lists(query, min_size=1, max_size=3))),
@@ -90,14 +95,14 @@ def all_bytes(instance: Instance) -> list[Any]:
 def right_answer(instance: Instance, pack: int, call: int) -> dict[str, Array]:
     """The reference's answer, computed from what the kernel gets."""
     served = instance.packs[pack]
-    table = reference.distance_table(served.calls[call]["query"], instance.arrays["codebook"])
+    table = reference.distance_table(L2, served.calls[call]["query"], instance.arrays["codebook"])
     distances = reference.distances(table, served.arrays["codes"])
     ids, nearest = reference.top_k(distances, served.params["k"])
     return {"table": table.copy(), "ids": ids, "distances": nearest}
 
 
 def codes_of(structure: str, shape: PqShape = SMALL, n: int = 60, seed: int = 4) -> Array:
-    return DrawnCase(shape, "gaussian", seed, n, 10, structure).instance().packs[0].arrays["codes"]
+    return DrawnCase(L2, shape, "gaussian", seed, n, 10, structure).instance().packs[0].arrays["codes"]
 
 
 # What a case is: its text.
@@ -105,23 +110,23 @@ def codes_of(structure: str, shape: PqShape = SMALL, n: int = 60, seed: int = 4)
 
 @given(case=drawn_cases)
 def test_a_drawn_case_comes_back_from_its_text(case: DrawnCase) -> None:
-    assert parse(case.spec) == case
+    assert parse(L2, case.spec) == case
     assert "\n" not in case.spec
 
 
 @settings(max_examples=50)
 @given(case=literal_cases())
 def test_a_literal_case_comes_back_from_its_text(case: LiteralCase) -> None:
-    again = parse(case.spec)
+    again = parse(L2, case.spec)
     assert again == case
     assert repr(again) == repr(case)  # -0.0 equals 0.0, and is not the same
     assert "\n" not in case.spec
 
 
 def test_the_text_of_a_case() -> None:
-    plain = DrawnCase(PqShape(128, 16, 256), "gaussian", seed=7, n=40, k=10)
+    plain = DrawnCase(L2, PqShape(128, 16, 256), "gaussian", seed=7, n=40, k=10)
     assert plain.spec == "shape=128,16,256 distribution=gaussian seed=7 n=40 k=10"
-    full = DrawnCase(PqShape(6, 3, 2), "sparse", 1, 2, 3, structure="ties", fixture=0, code_sets=2)
+    full = DrawnCase(L2, PqShape(6, 3, 2), "sparse", 1, 2, 3, structure="ties", fixture=0, code_sets=2)
     assert full.spec == "shape=6,3,2 distribution=sparse seed=1 n=2 k=3 structure=ties fixture=0 code_sets=2"
     assert json.loads(LITERAL.spec) == {
         "codebook": [[[0.0], [1.0], [3.0]], [[0.0], [2.0], [2.0]]],
@@ -132,9 +137,9 @@ def test_the_text_of_a_case() -> None:
 
 
 def test_a_case_in_words() -> None:
-    plain = DrawnCase(PqShape(128, 16, 256), "gaussian", seed=7, n=40, k=10)
+    plain = DrawnCase(L2, PqShape(128, 16, 256), "gaussian", seed=7, n=40, k=10)
     assert plain.where == "shape (128,16,256), gaussian, seed 7, N 40, k 10"
-    full = DrawnCase(PqShape(6, 3, 2), "sparse", 1, 2, 3, structure="ties", fixture=0, code_sets=2)
+    full = DrawnCase(L2, PqShape(6, 3, 2), "sparse", 1, 2, 3, structure="ties", fixture=0, code_sets=2)
     assert full.where == "shape (6,3,2), sparse, seed 1, N 2, k 3, ties codes, fixture 0, 2 code sets"
     assert LITERAL.where.startswith("shape (2,2,3), drawn arrays, no seed, N 4, k 3, codebook [[[0.0], [1.0], ")
     assert LITERAL.where.endswith("codes [[2, 0], [0, 0], [1, 1], [1, 2]], queries [[0.0, 0.0], [1.0, 2.0]]")
@@ -142,8 +147,8 @@ def test_a_case_in_words() -> None:
 
 def test_spaces_and_order_do_not_matter() -> None:
     text = "  k=10\tn=40 seed=7   distribution=gaussian shape=12,3,10 "
-    assert parse(text) == DrawnCase(SMALL, "gaussian", 7, 40, 10)
-    assert parse("\n " + LITERAL.spec + "\n") == LITERAL
+    assert parse(L2, text) == DrawnCase(L2, SMALL, "gaussian", 7, 40, 10)
+    assert parse(L2, "\n " + LITERAL.spec + "\n") == LITERAL
 
 
 GOOD = "shape=12,3,10 distribution=gaussian seed=7 n=40 k=10"
@@ -186,7 +191,7 @@ GOOD = "shape=12,3,10 distribution=gaussian seed=7 n=40 k=10"
 )
 def test_what_is_no_case_is_refused_with_an_example(spec: str, words: str) -> None:
     with pytest.raises(ValueError, match=r"^not a case: ") as error:
-        parse(spec)
+        parse(L2, spec)
     named, _, example = str(error.value).partition("; a case reads like ")
     assert named.startswith(f"not a case: {spec!r} (")
     assert words in named.removeprefix(f"not a case: {spec!r}")
@@ -195,9 +200,9 @@ def test_what_is_no_case_is_refused_with_an_example(spec: str, words: str) -> No
 
 def test_the_example_in_the_sentence_is_a_case() -> None:
     with pytest.raises(ValueError, match="reads like '") as error:
-        parse("?")
+        parse(L2, "?")
     example = str(error.value).split("reads like '")[1].rstrip("'")
-    assert parse(example) == DrawnCase(PqShape(128, 16, 256), "gaussian", 7, 40, 10)
+    assert parse(L2, example) == DrawnCase(L2, PqShape(128, 16, 256), "gaussian", 7, 40, 10)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +219,7 @@ def test_the_example_in_the_sentence_is_a_case() -> None:
 )
 def test_a_literal_case_without_meaning_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^not a case: "):
-        parse(json.dumps({**json.loads(LITERAL.spec), **change}))
+        parse(L2, json.dumps({**json.loads(LITERAL.spec), **change}))
 
 
 # What a case makes: inputs.
@@ -223,11 +228,11 @@ def test_a_literal_case_without_meaning_is_refused(change: dict[str, Any]) -> No
 @settings(max_examples=10)
 @given(case=drawn_cases.filter(lambda case: case.fixture is None))
 def test_a_case_makes_the_same_inputs_each_time(case: DrawnCase) -> None:
-    assert all_bytes(case.instance()) == all_bytes(parse(case.spec).instance())
+    assert all_bytes(case.instance()) == all_bytes(parse(L2, case.spec).instance())
 
 
 def test_a_fixture_is_the_same_when_made_anew() -> None:
-    case = DrawnCase(SMALL, "uniform", seed=3, n=50, k=5, fixture=8)
+    case = DrawnCase(L2, SMALL, "uniform", seed=3, n=50, k=5, fixture=8)
     first = all_bytes(case.instance())
     fixture.cache_clear()
     assert all_bytes(case.instance()) == first
@@ -236,22 +241,22 @@ def test_a_fixture_is_the_same_when_made_anew() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        DrawnCase(SMALL, "gaussian", 8, 40, 10),
-        DrawnCase(SMALL, "uniform", 7, 40, 10),
-        DrawnCase(SMALL, "gaussian", 7, 40, 10, structure="repeated"),
-        DrawnCase(SMALL, "gaussian", 7, 40, 10, fixture=0),
-        DrawnCase(SMALL, "gaussian", 7, 41, 10),
-        DrawnCase(SMALL, "gaussian", 7, 40, 11),
-        DrawnCase(SMALL, "gaussian", 7, 40, 10, code_sets=2),
+        DrawnCase(L2, SMALL, "gaussian", 8, 40, 10),
+        DrawnCase(L2, SMALL, "uniform", 7, 40, 10),
+        DrawnCase(L2, SMALL, "gaussian", 7, 40, 10, structure="repeated"),
+        DrawnCase(L2, SMALL, "gaussian", 7, 40, 10, fixture=0),
+        DrawnCase(L2, SMALL, "gaussian", 7, 41, 10),
+        DrawnCase(L2, SMALL, "gaussian", 7, 40, 11),
+        DrawnCase(L2, SMALL, "gaussian", 7, 40, 10, code_sets=2),
     ],
     ids=["seed", "distribution", "structure", "fixture", "n", "k", "code_sets"],
 )
 def test_another_case_other_inputs(other: DrawnCase) -> None:
-    assert all_bytes(other.instance()) != all_bytes(DrawnCase(SMALL, "gaussian", 7, 40, 10).instance())
+    assert all_bytes(other.instance()) != all_bytes(DrawnCase(L2, SMALL, "gaussian", 7, 40, 10).instance())
 
 
 def test_another_fixture_another_codebook() -> None:
-    first, second = (DrawnCase(SMALL, "gaussian", 7, 40, 10, fixture=seed).instance() for seed in (0, 1))
+    first, second = (DrawnCase(L2, SMALL, "gaussian", 7, 40, 10, fixture=seed).instance() for seed in (0, 1))
     assert not np.array_equal(first.arrays["codebook"], second.arrays["codebook"])
     np.testing.assert_array_equal(first.packs[0].calls[0]["query"], second.packs[0].calls[0]["query"])
 
@@ -293,7 +298,7 @@ def test_what_a_kernel_gets_is_as_the_contract_says(case: DrawnCase) -> None:
 
 
 def test_code_sets_and_queries_all_differ() -> None:
-    packs = DrawnCase(SMALL, "gaussian", 7, 2, 10, code_sets=3).instance().packs
+    packs = DrawnCase(L2, SMALL, "gaussian", 7, 2, 10, code_sets=3).instance().packs
     assert len({pack.arrays["codes"].tobytes() for pack in packs}) == 3
     assert len({call["query"].tobytes() for pack in packs for call in pack.calls}) == 3 * QUERIES_PER_CASE
 
@@ -301,7 +306,7 @@ def test_code_sets_and_queries_all_differ() -> None:
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 256])
 def test_ties_come_from_centroids_that_are_there_twice(count: int) -> None:
     shape = PqShape(6, 2, count)
-    tied, plain = (DrawnCase(shape, "gaussian", 4, 9, 3, structure).instance() for structure in ("ties", "plain"))
+    tied, plain = (DrawnCase(L2, shape, "gaussian", 4, 9, 3, structure).instance() for structure in ("ties", "plain"))
     centroids = tied.arrays["codebook"]
     for k in range(count):
         np.testing.assert_array_equal(centroids[:, k], plain.arrays["codebook"][:, k - k % 2])
@@ -337,10 +342,10 @@ def test_other_codes_are_any(structure: str) -> None:
 
 def distances_of(structure: str, seed: int = 4) -> tuple[Array, Array]:
     """The reference distances of 60 vectors to the first query and to the second one."""
-    instance = DrawnCase(SMALL, "gaussian", seed, 60, 10, structure).instance()
+    instance = DrawnCase(L2, SMALL, "gaussian", seed, 60, 10, structure).instance()
     codes = instance.packs[0].arrays["codes"]
     first, second = (
-        reference.distances(reference.distance_table(call["query"], instance.arrays["codebook"]), codes)
+        reference.distances(reference.distance_table(L2, call["query"], instance.arrays["codebook"]), codes)
         for call in instance.packs[0].calls[:2]
     )
     return first, second
@@ -373,19 +378,19 @@ def test_lists_are_runs_of_vectors_alike() -> None:
 
 
 def test_farthest_codes_are_of_the_two_farthest_centroids() -> None:
-    instance = DrawnCase(SMALL, "gaussian", 4, 60, 10, "farthest").instance()
-    table = reference.distance_table(instance.packs[0].calls[0]["query"], instance.arrays["codebook"])
+    instance = DrawnCase(L2, SMALL, "gaussian", 4, 60, 10, "farthest").instance()
+    table = reference.distance_table(L2, instance.packs[0].calls[0]["query"], instance.arrays["codebook"])
     for row, column in zip(table, instance.packs[0].arrays["codes"].T, strict=True):
         assert set(column.tolist()) == set(np.argsort(row)[-2:].tolist())
 
 
 def test_midway_queries_nearly_tie_at_the_kth_place() -> None:
-    case = DrawnCase(PqShape(1, 1, 200), "gaussian", 4, 60, 3, "midway", queries=20)
+    case = DrawnCase(L2, PqShape(1, 1, 200), "gaussian", 4, 60, 3, "midway", queries=20)
     (pack,) = case.instance().packs
     codebook, codes = case.instance().arrays["codebook"], pack.arrays["codes"]
     gaps = []
     for call in pack.calls:
-        nearest = np.sort(reference.distances(reference.distance_table(call["query"], codebook), codes))
+        nearest = np.sort(reference.distances(reference.distance_table(L2, call["query"], codebook), codes))
         gaps.append((nearest[3] - nearest[2]) / nearest[3])
     assert np.median(gaps) < 0.02
     assert max(gaps) > 0
@@ -415,9 +420,9 @@ def test_a_seed_stands_for_these_very_cases() -> None:
     """Each structure and each kind of values, to the bit: another machine or numpy must not make other cases."""
     digest = hashlib.sha256()
     for structure, distribution in zip(STRUCTURES * 2, (DISTRIBUTIONS + EXTREMES) * 2, strict=False):
-        case = DrawnCase(SMALL, distribution, 7, 40, 10, structure, code_sets=2)
+        case = DrawnCase(L2, SMALL, distribution, 7, 40, 10, structure, code_sets=2)
         digest.update(repr(all_bytes(case.instance())).encode())
-        digest.update(strategies.small_case(7, 2, 3, 4, 5, 6).spec.encode())
+        digest.update(strategies.small_case(L2, 7, 2, 3, 4, 5, 6).spec.encode())
     assert digest.hexdigest() == CASES_DIGEST
 
 
@@ -451,7 +456,7 @@ def test_a_fixture_of_more_vectors_is_trained_on_the_first(monkeypatch: pytest.M
 
 
 def test_a_case_picks_its_codes_from_the_fixture() -> None:
-    instance = DrawnCase(SMALL, "gaussian", 7, 500, 10, fixture=6).instance()
+    instance = DrawnCase(L2, SMALL, "gaussian", 7, 500, 10, fixture=6).instance()
     codebook, pool = fixture(SMALL, "gaussian", 6)
     np.testing.assert_array_equal(instance.arrays["codebook"], codebook)
     assert {row.tobytes() for row in instance.packs[0].arrays["codes"]} <= {row.tobytes() for row in pool}
@@ -493,7 +498,7 @@ def test_the_reference_answer_to_a_literal_case_passes(case: LiteralCase) -> Non
 @pytest.mark.parametrize(("name", "what"), [("table", "distance_table"), ("distances", "probe_top_k distances")])
 @pytest.mark.parametrize("fixture_seed", [None, 6])
 def test_one_wrong_value_fails(name: str, what: str, fixture_seed: int | None) -> None:
-    instance = DrawnCase(SMALL, "uniform", 7, 40, 10, fixture=fixture_seed, code_sets=2).instance()
+    instance = DrawnCase(L2, SMALL, "uniform", 7, 40, 10, fixture=fixture_seed, code_sets=2).instance()
     for p, pack in enumerate(instance.packs):
         for call in range(QUERIES_PER_CASE):
             answer = right_answer(instance, p, call)
@@ -505,7 +510,7 @@ def test_one_wrong_value_fails(name: str, what: str, fixture_seed: int | None) -
 
 
 def test_the_answer_of_another_call_or_code_set_fails() -> None:
-    instance = DrawnCase(SMALL, "gaussian", 7, 40, 10, code_sets=2).instance()
+    instance = DrawnCase(L2, SMALL, "gaussian", 7, 40, 10, code_sets=2).instance()
     first, second = instance.packs
     assert first.check(0, right_answer(instance, 0, 1), 0.0) is not None
     other = right_answer(instance, 1, 0)
@@ -519,7 +524,7 @@ def test_the_answer_of_another_call_or_code_set_fails() -> None:
 
 
 def test_calls_are_checked_in_any_order() -> None:
-    instance = DrawnCase(SMALL, "gaussian", 7, 40, 10).instance()
+    instance = DrawnCase(L2, SMALL, "gaussian", 7, 40, 10).instance()
     check = instance.packs[0].check
     answers = [right_answer(instance, 0, call) for call in range(QUERIES_PER_CASE)]
     for call in (2, 0, 0, 1, 2):
@@ -543,7 +548,7 @@ def test_a_known_answer() -> None:
 
 
 def test_without_the_bulky_table_the_search_is_checked() -> None:
-    instance = DrawnCase(SMALL, "gaussian", 7, 40, 10).instance()
+    instance = DrawnCase(L2, SMALL, "gaussian", 7, 40, 10).instance()
     check = instance.packs[0].check
     answer = right_answer(instance, 0, 0)
     del answer["table"]
@@ -553,7 +558,7 @@ def test_without_the_bulky_table_the_search_is_checked() -> None:
 
 
 def test_rtol_reaches_both_comparisons() -> None:
-    one = LiteralCase((((0.0,),),), ((0,),), ((100.0,),), k=1)  # every distance is 10,000
+    one = LiteralCase(L2, (((0.0,),),), ((0,),), ((100.0,),), k=1)  # every distance is 10,000
     check = one.instance().packs[0].check
     exact, off = np.float32(10_000), np.float32(10_000.005)
     for table, distance in ((off, exact), (exact, off)):
@@ -570,7 +575,7 @@ def test_rtol_reaches_both_comparisons() -> None:
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_no_vectors(structure: str) -> None:
-    (pack,) = DrawnCase(SMALL, "gaussian", 7, 0, 10, structure).instance().packs
+    (pack,) = DrawnCase(L2, SMALL, "gaussian", 7, 0, 10, structure).instance().packs
     assert pack.arrays["codes"].shape == (0, 3)
     assert pack.outputs["ids"] == ("int64", (0,))
     nothing: dict[str, Array] = {"ids": np.empty(0, np.int64), "distances": np.empty(0, np.float32)}
@@ -587,7 +592,7 @@ def test_many_calls_change_no_judgement(shape: PqShape, n: int, foreseen: bool) 
     codebook = rng.standard_normal((shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim))
     codes = rng.integers(0, shape.num_centroids, (n, shape.num_sub_vectors)).astype(np.uint8)
     queries = rng.standard_normal((2, shape.dim)).astype(np.float32)
-    instance = instance_of(shape, codebook.astype(np.float32), [(codes, queries)], 10, many_calls=True)
+    instance = instance_of(L2, shape, codebook.astype(np.float32), [(codes, queries)], 10, many_calls=True)
     for call in range(2):
         answer = right_answer(instance, 0, call)
         if foreseen:
@@ -600,5 +605,5 @@ def test_many_calls_on_read_only_codes_of_one_column() -> None:
     codes = np.zeros((5, 1), np.uint8)
     codes.setflags(write=False)
     codebook, queries = np.zeros((1, 3, 2), np.float32), np.zeros((1, 2), np.float32)
-    instance = instance_of(PqShape(2, 1, 3), codebook, [(codes, queries)], 2, many_calls=True)
+    instance = instance_of(L2, PqShape(2, 1, 3), codebook, [(codes, queries)], 2, many_calls=True)
     assert instance.packs[0].check(0, right_answer(instance, 0, 0), 0.0) is None

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.mismatch import Mismatch
-from pytest_lance_ar.targets.pq_l2 import reference
-from pytest_lance_ar.targets.pq_l2.equivalence import (
+from pytest_lance_ar.targets.common.equivalence import (
     MAX_ABS_ERR,
     MAX_SHARE,
     TOPK_DIST_TOL,
-    compare_table,
+    compare_array,
     compare_top_k,
     ulps_apart,
 )
+from pytest_lance_ar.targets.common.pq import reference
+from pytest_lance_ar.targets.mismatch import Mismatch
 
 Float32 = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -76,13 +76,13 @@ def test_the_tolerances_are_those_of_the_contract() -> None:
 
 @given(table=tables)
 def test_the_reference_table_passes(table: Float32) -> None:
-    assert compare_table(table, table.copy()) is None
+    assert compare_array("distance_table", table, table.copy()) is None
 
 
 @given(table=tables, data=st.data())
 def test_a_table_within_the_tolerance_passes(table: Float32, data: st.DataObject) -> None:
     noise = data.draw(hnp.arrays(np.float64, table.shape, elements=st.floats(-0.9, 0.9))) * tolerance(table)
-    assert compare_table(table, (table + noise).astype(np.float32)) is None
+    assert compare_array("distance_table", table, (table + noise).astype(np.float32)) is None
 
 
 @settings(max_examples=60)
@@ -93,7 +93,7 @@ def test_the_first_wrong_entry_is_named(table: Float32, data: st.DataObject) -> 
     for place, error in wrong.items():
         got.flat[place] += np.float32(error)
     index = tuple(int(i) for i in np.unravel_index(min(wrong), table.shape))
-    mismatch = fails(compare_table(table, got), "distance_table", index)
+    mismatch = fails(compare_array("distance_table", table, got), "distance_table", index)
     assert (mismatch.expected, mismatch.got) == (str(table[index]), str(got[index]))
     assert mismatch.abs_error == error_at(table, got, index)
     assert mismatch.ulps == ulps_apart(table[index], got[index])
@@ -102,8 +102,8 @@ def test_the_first_wrong_entry_is_named(table: Float32, data: st.DataObject) -> 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_tolerance_ends_between_two_floats(sign: int) -> None:
     last = np.float32(1e-4)  # just below the real 1e-4
-    assert compare_table(f32(0, 10), f32(sign * last, 10)) is None
-    fails(compare_table(f32(0, 10), f32(sign * up(1e-4), 10)), "distance_table", (0,))
+    assert compare_array("distance_table", f32(0, 10), f32(sign * last, 10)) is None
+    fails(compare_array("distance_table", f32(0, 10), f32(sign * up(1e-4), 10)), "distance_table", (0,))
     assert compare_top_k(f32(0, 10), 2, i64(0, 1), f32(sign * last, 10)) is None
     fails(compare_top_k(f32(0, 10), 2, i64(0, 1), f32(sign * up(1e-4), 10)), DISTANCES, (0,))
 
@@ -113,8 +113,8 @@ def test_where_all_values_are_small_the_tolerance_is_a_share_of_the_largest(scal
     """By powers of two, so that no rounding is in it."""
     unit = np.float32(2.0 ** np.floor(np.log2(scale)))
     within, beyond = np.float32(2.0**-17) * unit, np.float32(2.0**-16) * unit  # 0.76e-5 and 1.5e-5 of the largest
-    assert compare_table(f32(0, unit), f32(within, unit)) is None
-    mismatch = fails(compare_table(f32(0, unit), f32(beyond, unit)), "distance_table", (0,))
+    assert compare_array("distance_table", f32(0, unit), f32(within, unit)) is None
+    mismatch = fails(compare_array("distance_table", f32(0, unit), f32(beyond, unit)), "distance_table", (0,))
     assert mismatch.allowed == 1e-5 * float(unit)
     assert str(mismatch).endswith(f"; allowed is {1e-5 * float(unit):.2g}, 1e-5 x the largest value of the answer")
     assert compare_top_k(f32(0, unit), 2, i64(0, 1), f32(within, unit)) is None
@@ -124,7 +124,7 @@ def test_where_all_values_are_small_the_tolerance_is_a_share_of_the_largest(scal
 
 
 def test_what_fails_the_first_tolerance_is_told_as_ever() -> None:
-    mismatch = fails(compare_table(f32(0, 1), f32(0.5, 1)), "distance_table", (0,))
+    mismatch = fails(compare_array("distance_table", f32(0, 1), f32(0.5, 1)), "distance_table", (0,))
     assert mismatch.allowed is None
     assert "allowed" not in str(mismatch)
 
@@ -132,9 +132,9 @@ def test_what_fails_the_first_tolerance_is_told_as_ever() -> None:
 @pytest.mark.parametrize("lost", [np.float16, "flush"])
 def test_denormal_distances_are_compared_as_well(lost: Any) -> None:
     table = f32(3e-41, 1e-40, 7e-42)
-    assert compare_table(table, table.copy()) is None
+    assert compare_array("distance_table", table, table.copy()) is None
     got = np.zeros_like(table) if lost == "flush" else table.astype(lost).astype(np.float32)
-    assert fails(compare_table(table, got), "distance_table", (0,)).allowed is not None
+    assert fails(compare_array("distance_table", table, got), "distance_table", (0,)).allowed is not None
 
 
 @given(table=tables, bad=st.sampled_from(BAD), data=st.data())
@@ -142,7 +142,7 @@ def test_a_table_entry_that_is_not_finite_fails(table: Float32, bad: float, data
     index = data.draw(st.tuples(*(st.integers(0, size - 1) for size in table.shape)))
     got = table.copy()
     got[index] = bad
-    mismatch = fails(compare_table(table, got, rtol=1.0), "distance_table", index)
+    mismatch = fails(compare_array("distance_table", table, got, rtol=1.0), "distance_table", index)
     assert mismatch.got == str(np.float32(bad))
     assert mismatch.ulps is None
     assert not mismatch.rounding_only
@@ -150,7 +150,7 @@ def test_a_table_entry_that_is_not_finite_fails(table: Float32, bad: float, data
 
 @pytest.mark.parametrize("bad", BAD)
 def test_what_is_not_finite_never_matches_itself(bad: float) -> None:
-    fails(compare_table(f32(bad), f32(bad), rtol=1e-6), "distance_table", (0,))
+    fails(compare_array("distance_table", f32(bad), f32(bad), rtol=1e-6), "distance_table", (0,))
 
 
 wrong_tables: list[tuple[Any, str]] = [
@@ -169,7 +169,7 @@ wrong_tables: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("got", "words"), wrong_tables, ids=[words for _, words in wrong_tables])
 def test_what_is_no_such_table_fails(got: Any, words: str) -> None:
-    mismatch = fails(compare_table(np.ones((1, 2), np.float32), got), "distance_table", ())
+    mismatch = fails(compare_array("distance_table", np.ones((1, 2), np.float32), got), "distance_table", ())
     assert mismatch.expected == "a numpy array of float32 with shape (1, 2)"
     assert mismatch.got == words
     assert mismatch.abs_error is None
@@ -350,17 +350,17 @@ def test_fewer_vectors_than_k() -> None:
 
 def test_rtol_is_a_share_of_the_reference() -> None:
     table, got = f32(1, 1000), f32(1, 1000.0009)  # off by 9.2e-4
-    fails(compare_table(table, got), "distance_table", (1,))
-    fails(compare_table(table, got, rtol=9e-7), "distance_table", (1,))
-    assert compare_table(table, got, rtol=1e-6) is None
-    fails(compare_table(f32(1, 1), f32(1, 1.0009), rtol=1e-6), "distance_table", (1,))
+    fails(compare_array("distance_table", table, got), "distance_table", (1,))
+    fails(compare_array("distance_table", table, got, rtol=9e-7), "distance_table", (1,))
+    assert compare_array("distance_table", table, got, rtol=1e-6) is None
+    fails(compare_array("distance_table", f32(1, 1), f32(1, 1.0009), rtol=1e-6), "distance_table", (1,))
 
 
 def test_rtol_is_no_second_helping() -> None:
     # Off by 1.04e-3: more than 1e-6 of 1000, less than that and 1e-4 together.
-    fails(compare_table(f32(1000), f32(1000.00104), rtol=1e-6), "distance_table", (0,))
+    fails(compare_array("distance_table", f32(1000), f32(1000.00104), rtol=1e-6), "distance_table", (0,))
     # Small values keep the absolute tolerance.
-    assert compare_table(f32(0, 10), f32(9e-5, 10.00009), rtol=1e-6) is None
+    assert compare_array("distance_table", f32(0, 10), f32(9e-5, 10.00009), rtol=1e-6) is None
 
 
 def test_rtol_holds_for_top_k_at_both_comparisons() -> None:
@@ -386,13 +386,16 @@ def test_rtol_holds_for_top_k_at_both_comparisons() -> None:
     ],
 )
 def test_rounding_is_told_apart(got: Float32, rounding_only: bool) -> None:
-    for mismatch in (compare_table(f32(1, 1000), got), compare_top_k(f32(1, 1000), 2, i64(0, 1), got)):
+    for mismatch in (
+        compare_array("distance_table", f32(1, 1000), got),
+        compare_top_k(f32(1, 1000), 2, i64(0, 1), got),
+    ):
         assert mismatch is not None
         assert mismatch.rounding_only is rounding_only
 
 
 def test_a_value_far_behind_the_first_wrong_one_is_no_rounding() -> None:
-    mismatch = fails(compare_table(f32(1000, 1000), f32(1000.0009, 7)), "distance_table", (0,))
+    mismatch = fails(compare_array("distance_table", f32(1000, 1000), f32(1000.0009, 7)), "distance_table", (0,))
     assert not mismatch.rounding_only
 
 
@@ -414,7 +417,7 @@ def test_the_sentence_names_place_values_and_size() -> None:
     table = np.ones((2, 3), np.float32)
     got = table.copy()
     got[1, 2] = 1.5
-    assert str(compare_table(table, got)) == (
+    assert str(compare_array("distance_table", table, got)) == (
         "distance_table[1, 2]: expected 1.0, got 1.5, abs error 0.5, 4194304 ulps"
     )
 

@@ -15,8 +15,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
-
 Float32 = NDArray[np.float32]
 
 DISTRIBUTIONS: Final = ("gaussian", "uniform", "sparse", "large_dynamic_range", "mostly_zero", "clustered")
@@ -34,6 +32,9 @@ EXTREMES: Final = (
     "denormal",
 )
 """Values that arithmetic goes wrong on; see `_extreme`. Squared distances of up to 4,096 dimensions stay finite."""
+
+HEAVY_TAILED: Final = ("student_t2", "student_t3")
+"""Student's t with two and with three degrees of freedom; the variance of the first is infinite."""
 
 SPARSE_DENSITY: Final = 0.10
 MOSTLY_ZERO_DENSITY: Final = 0.01
@@ -99,9 +100,11 @@ def vectors(distribution: str, count: int, dim: int, *, seed: int, role: str) ->
     """Draw `count` vectors of `dim` floats: float32 (count, dim), C-contiguous.
 
     `role` ("base", "query", ...) chooses an independent stream; vectors of all roles under one seed share their
-    clusters, their scales and their constant columns. Raises ValueError for a distribution that is neither in
-    `DISTRIBUTIONS` nor in `EXTREMES`.
+    clusters, their scales and their constant columns. Raises ValueError for a distribution that is none of
+    `DISTRIBUTIONS`, `EXTREMES` and `HEAVY_TAILED`.
     """
+    if distribution in HEAVY_TAILED:
+        return _student_t(distribution, count, dim, seed, role)
     if distribution in EXTREMES:
         return _extreme(distribution, count, dim, seed, role)
     if distribution not in DISTRIBUTIONS:
@@ -178,10 +181,9 @@ def _extreme(distribution: str, count: int, dim: int, seed: int, role: str) -> F
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def sampled_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float32:
-    """Take each sub-space's K centroids from K randomly sampled vectors: float32 (M, K, dsub)."""
-    parts = vectors.reshape(len(vectors), shape.num_sub_vectors, shape.sub_vector_dim)
-    codebook = np.empty((shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim), np.float32)
-    for m in range(shape.num_sub_vectors):
-        codebook[m] = parts[stream.distinct(len(vectors), shape.num_centroids), m]
-    return codebook
+def _student_t(distribution: str, count: int, dim: int, seed: int, role: str) -> Float32:
+    """float32 (count, dim)."""
+    freedom, size = int(distribution.removeprefix("student_t")), count * dim
+    stream = Stream(seed, distribution, dim, role)
+    squares = np.square(stream.normal(freedom * size)).reshape(freedom, size).mean(axis=0)
+    return np.ascontiguousarray((stream.normal(size) / np.sqrt(squares)).reshape(count, dim), dtype=np.float32)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from pytest_lance_ar.targets.pq_l2 import reference
+from pytest_lance_ar.targets.common.pq import reference
+from pytest_lance_ar.targets.pq_l2.metric import L2
 
 Float32 = NDArray[np.float32]
 Codes = NDArray[np.uint8]
@@ -66,7 +67,7 @@ def coded(draw: st.DrawFn) -> tuple[Float32, Codes]:
 @given(search=searches())
 def test_distance_table_is_the_scalar_loop(search: tuple[Float32, Float32]) -> None:
     query, codebook = search
-    assert same_bits(reference.distance_table(query, codebook), scalar_table(query, codebook))
+    assert same_bits(reference.distance_table(L2, query, codebook), scalar_table(query, codebook))
 
 
 @settings(max_examples=60)
@@ -85,7 +86,7 @@ def test_dense_data_of_every_magnitude_is_the_scalar_loop(seed: int) -> None:
         (rng.standard_normal(size) * 10.0 ** rng.integers(-9, 9, size)).astype(np.float32)
         for size in ((parts, centroids, dsub), (parts * dsub,))
     )
-    table = reference.distance_table(query, codebook)
+    table = reference.distance_table(L2, query, codebook)
     assert same_bits(table, scalar_table(query, codebook))
     codes = rng.integers(0, centroids, (count, parts)).astype(np.uint8)
     assert same_bits(reference.distances(table, codes), scalar_distances(table, codes))
@@ -94,7 +95,7 @@ def test_dense_data_of_every_magnitude_is_the_scalar_loop(seed: int) -> None:
 def test_fused_multiply_add_would_give_other_bits() -> None:
     differences = [2.0**-12, 1 + 2.0**-12]
     query = np.array(differences, np.float32)
-    (entry,) = reference.distance_table(query, np.zeros((1, 1, 2), np.float32))[0]
+    (entry,) = reference.distance_table(L2, query, np.zeros((1, 1, 2), np.float32))[0]
     fused = np.float32(0)
     for difference in differences:
         fused = np.float32(float(fused) + difference * difference)  # exact in float64: rounded once, like FMA
@@ -107,7 +108,7 @@ def test_another_order_or_a_wider_sum_would_give_other_bits() -> None:
     query = np.array([1, 2.0**-12, 2.0**-12], np.float32)
     terms = query * query
     other = np.nextafter(np.float32(1), np.float32(2))
-    assert reference.distance_table(query, np.zeros((1, 1, 3), np.float32))[0, 0] == 1
+    assert reference.distance_table(L2, query, np.zeros((1, 1, 3), np.float32))[0, 0] == 1
     assert reference.distances(terms.reshape(3, 1), np.zeros((1, 3), np.uint8))[0] == 1
     assert np.float32(np.float32(terms[2] + terms[1]) + terms[0]) == other
     assert np.float32(terms.astype(np.float64).sum()) == other
@@ -116,14 +117,14 @@ def test_another_order_or_a_wider_sum_would_give_other_bits() -> None:
 def test_sub_vectors_meet_their_own_centroids_and_codes() -> None:
     query = np.array([0, 0, 10, 10], np.float32)
     codebook = np.array([[[1, 0], [2, 0], [0, 3]], [[10, 10], [11, 12], [10, 14]]], np.float32)
-    table = reference.distance_table(query, codebook)
+    table = reference.distance_table(L2, query, codebook)
     assert table.tolist() == [[1, 4, 9], [0, 5, 16]]
     codes = np.array([[0, 2], [2, 0], [1, 1], [0, 0]], np.uint8)
     assert reference.distances(table, codes).tolist() == [17, 9, 9, 1]
 
 
 def test_results_are_read_only() -> None:
-    table = reference.distance_table(np.ones(4, np.float32), np.zeros((2, 3, 2), np.float32))
+    table = reference.distance_table(L2, np.ones(4, np.float32), np.zeros((2, 3, 2), np.float32))
     distances = reference.distances(table, np.zeros((5, 2), np.uint8))
     with pytest.raises(ValueError, match="read-only"):
         table[0, 0] = 0
@@ -133,7 +134,7 @@ def test_results_are_read_only() -> None:
 
 def test_inputs_stay_as_they_are() -> None:
     query, codebook = np.full(4, 2, np.float32), np.ones((2, 3, 2), np.float32)
-    table = reference.distance_table(query, codebook)
+    table = reference.distance_table(L2, query, codebook)
     codes = np.ones((5, 2), np.uint8)
     reference.distances(table, codes)
     assert (query == 2).all()
@@ -179,7 +180,7 @@ def test_the_vectorised_reference_is_the_scalar_one_bit_for_bit(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reference, "FEW", few)
             patch.setattr(reference, "BLOCK", block)
-            searcher = reference.Searcher(codebook, codes)
+            searcher = reference.Searcher(L2, codebook, codes)
             assert same_bits(searcher.distance_table(query), table)
             assert same_bits(searcher.distances(table), scalar_distances(table, codes))
 
@@ -190,7 +191,7 @@ def test_many_terms_are_summed_in_order(count: int, parts: int) -> None:
     rng = np.random.default_rng(count)
     table = (rng.random((parts, 256)) * 10.0 ** rng.integers(-3, 4, (parts, 1))).astype(np.float32)
     codes = rng.integers(0, 256, (count, parts)).astype(np.uint8)
-    searcher = reference.Searcher(np.zeros((parts, 256, 1), np.float32), codes)
+    searcher = reference.Searcher(L2, np.zeros((parts, 256, 1), np.float32), codes)
     assert same_bits(searcher.distances(table), reference.distances(table, codes))
     some = slice(None, None, max(count // 3, 1))
     assert same_bits(np.ascontiguousarray(searcher.distances(table)[some]), scalar_distances(table, codes[some]))

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 
-from pytest_lance_ar.targets.pq_l2 import inputs, sessions
-from pytest_lance_ar.targets.pq_l2.cases import SCALABLE, SCALES, STRUCTURES, UNSCALABLE, DrawnCase, LiteralCase
-from pytest_lance_ar.targets.pq_l2.shape import PqShape
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.pq import sessions
+from pytest_lance_ar.targets.common.pq.cases import SCALABLE, SCALES, STRUCTURES, UNSCALABLE, DrawnCase, LiteralCase
+from pytest_lance_ar.targets.common.pq.metric import Metric
+from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.common.specs import MISTAKES, fields_of
 from pytest_lance_ar.targets.protocol import Case
 
 
-def parse(spec: str) -> Case:
+def parse(metric: Metric, spec: str) -> Case:
     """Rebuild a case from its `spec`. Raises ValueError when it is none."""
     case: Case
     try:
         if spec.lstrip().startswith("{"):
-            case = _parse_literal(spec)
+            case = _parse_literal(metric, spec)
         elif spec.lstrip().startswith("session"):
-            case = sessions.parse(spec)
+            case = sessions.parse(metric, spec)
         else:
-            case = _parse_drawn(spec)
-    except (KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError) as error:
+            case = _parse_drawn(metric, spec)
+    except MISTAKES as error:
         raise ValueError(
             f"not a case: {spec!r} ({error}); a case reads like "
             "'shape=128,16,256 distribution=gaussian seed=7 n=40 k=10'"
@@ -31,13 +33,9 @@ def parse(spec: str) -> Case:
     return case
 
 
-def _parse_drawn(spec: str) -> DrawnCase:
-    fields: dict[str, Any] = dict(item.split("=", 1) for item in spec.split())
-    shape = PqShape(*(int(number) for number in fields.pop("shape").split(",")))
-    for name in ("seed", "n", "k", "fixture", "code_sets", "queries", "scale"):
-        if name in fields:
-            fields[name] = int(fields[name])
-    case = DrawnCase(shape=shape, **fields)
+def _parse_drawn(metric: Metric, spec: str) -> DrawnCase:
+    fields = fields_of(spec, ("seed", "n", "k", "fixture", "code_sets", "queries", "scale"))
+    case = DrawnCase(metric, PqShape.of(fields.pop("shape")), **fields)
     if case.distribution not in inputs.DISTRIBUTIONS + inputs.EXTREMES:
         raise ValueError(f"unknown distribution {case.distribution!r}")
     if case.structure not in STRUCTURES:
@@ -49,9 +47,10 @@ def _parse_drawn(spec: str) -> DrawnCase:
     return case
 
 
-def _parse_literal(spec: str) -> LiteralCase:
+def _parse_literal(metric: Metric, spec: str) -> LiteralCase:
     data = json.loads(spec)
     case = LiteralCase(
+        metric,
         codebook=tuple(tuple(tuple(map(float, entry)) for entry in part) for part in data["codebook"]),
         codes=tuple(tuple(map(int, row)) for row in data["codes"]),
         queries=tuple(tuple(map(float, query)) for query in data["queries"]),

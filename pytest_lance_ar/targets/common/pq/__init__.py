@@ -1,0 +1,1 @@
+"""Product quantizers: everything but the distance, which is the target's."""
