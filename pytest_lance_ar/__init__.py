@@ -1,4 +1,4 @@
-"""An experiment gate for autoresearch: `pytest --lance-ar` judges a product-quantization kernel.
+"""An experiment gate for autoresearch: `pytest --lance-ar` judges a kernel, of product quantization or your own.
 
 Importing this package imports nothing else: a kernel's process needs `PqShape` and no more, and a plain pytest run
 of another project pays nothing.

@@ -21,14 +21,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.bench.workloads import Timeable, instances
+from pytest_lance_ar.bench.workloads import instances
 from pytest_lance_ar.correctness.examiner import hint
 from pytest_lance_ar.host.parent import HostError, KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.duel import Progress, no_garbage_collection, round_trip_ns
 from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side
+from pytest_lance_ar.targets.benchmarks import Timeable
 from pytest_lance_ar.targets.mismatch import Mismatch
-from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.targets.protocol import Arrays, Instance
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
@@ -38,25 +38,25 @@ Floats = NDArray[np.float64]
 
 KERNEL: Final = "kernel"
 BASELINE: Final = "baseline"
-FAISS: Final = "faiss"
 
 CHECKED_CALLS: Final = 3
 """Answers compared with the reference before anything is timed."""
 MAX_CALLS_PER_BLOCK: Final = 5
 BLOCK_NS: Final = 700_000
 """What a block of the slowest should take at least, so that a change of sides is a small part of it."""
-FAISS_RTOL: Final = 1e-4
-"""faiss sums in another order: here it need only have searched for the same."""
+LIBRARY_RTOL: Final = 1e-4
+"""A library sums in another order: here it need only have searched for the same."""
 PACKINGS: Final = 3
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """What is timed. name: KERNEL, BASELINE or FAISS."""
+    """What is timed. name: KERNEL, BASELINE or a library's. library: it keeps bulky arrays to itself."""
 
     name: str
     source: Kernel
-    driver: str = TARGET.driver
+    driver: str
+    library: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Packing:
-    """What pack_codes makes of a code set."""
+    """What a kernel's packing makes of what it is given."""
 
     seconds: float
     bytes_per_code_byte: float
@@ -115,7 +115,7 @@ class ContestantFailed(Exception):
     """A contestant gave no answer, or a wrong one."""
 
     def __init__(self, name: str, failure: Failure) -> None:
-        super().__init__(f"{name if name == FAISS else f'the {name}'} failed: {failure}")
+        super().__init__(f"{f'the {name}' if name in (KERNEL, BASELINE) else name} failed: {failure}")
         self.name = name
         self.failure = failure
 
@@ -129,10 +129,10 @@ def measure(
     core: int | None,
     deadline: Deadline,
     rtol: float = 0.0,
-    packing: bool = False,
+    packing_driver: str = "",
     progress: Progress = lambda _text, _passing=False: None,
 ) -> list[Timed]:
-    """Time all contestants, the first of which is the kernel, on all workloads. packing: look at pack_codes as well.
+    """Time all contestants, the first of which is the kernel, on all workloads. packing_driver: look at packing too.
 
     Raises ContestantFailed, and HostError when a process cannot be set up.
     """
@@ -147,7 +147,7 @@ def measure(
         progress(f"building {len(workloads)} workloads", True)
         built = instances(workloads, plan.queries, seed)
         bouts = [
-            _Bout(contestant.name, side, [_for_faiss(one) for one in built] if contestant.name == FAISS else built)
+            _Bout(contestant.name, side, [_for_library(one) for one in built] if contestant.library else built)
             for contestant, side in zip(contestants, sides, strict=True)
         ]
         for bout in bouts:
@@ -178,9 +178,9 @@ def measure(
         for bout in bouts:
             bout.side.host.close()
         packings: list[Packing | None] = [None for _ in workloads]
-        if packing:
+        if packing_driver:
             progress("packing", True)
-            packings = [*_packings(contestants[0].source, built, core=core, deadline=deadline)]
+            packings = [*_packings(contestants[0].source, built, packing_driver, core=core, deadline=deadline)]
     by_contestant = np.array(logs)
     return [
         Timed(
@@ -256,20 +256,22 @@ def _refuse(name: str, workload: Timeable, query: int, mismatch: Mismatch | None
         raise ContestantFailed(name, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch)))
 
 
-def _for_faiss(instance: Instance) -> Instance:
-    """The same searches without the distance table, which faiss keeps to itself."""
+def _for_library(instance: Instance) -> Instance:
+    """The same searches without the bulky arrays, which a library keeps to itself."""
     (pack,) = instance.packs
 
     def check(i: int, outputs: Arrays, rtol: float) -> Mismatch | None:
-        return pack.check(i, outputs, max(rtol, FAISS_RTOL))
+        return pack.check(i, outputs, max(rtol, LIBRARY_RTOL))
 
     outputs = {name: spec for name, spec in pack.outputs.items() if name not in pack.bulky}
     return replace(instance, packs=[replace(pack, outputs=outputs, bulky=frozenset(), check=check)])
 
 
-def _packings(kernel: Kernel, built: Sequence[Instance], *, core: int | None, deadline: Deadline) -> Iterator[Packing]:
+def _packings(
+    kernel: Kernel, built: Sequence[Instance], driver: str, *, core: int | None, deadline: Deadline
+) -> Iterator[Packing]:
     """What packing each workload takes, the quickest of PACKINGS, in a process that does nothing else."""
-    with _naming(KERNEL), KernelHost("pytest_lance_ar.bench.packing_driver", core=core, deadline=deadline) as host:
+    with _naming(KERNEL), KernelHost(driver, core=core, deadline=deadline) as host:
         host.load(kernel.source, kernel.name)
         for instance in built:
             (pack,) = instance.packs
@@ -279,7 +281,8 @@ def _packings(kernel: Kernel, built: Sequence[Instance], *, core: int | None, de
                 packed, took = host.pack(number, only_packed)
                 seconds = min(seconds, took)
             packed.call(0)
-            yield Packing(seconds, int(packed.outputs["bytes"]) / max(1, pack.arrays["codes"].nbytes))
+            given = sum(array.nbytes for array in pack.arrays.values())
+            yield Packing(seconds, int(packed.outputs["bytes"]) / max(1, given))
             host.drop(number, [packed])
 
 

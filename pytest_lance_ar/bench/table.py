@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from pytest_lance_ar.bench.measure import BASELINE, FAISS, KERNEL, Spread, Timed
+from pytest_lance_ar.bench.measure import BASELINE, KERNEL, Spread, Timed
 from pytest_lance_ar.speed.statistics import geomean
 
 SCHEMA: Final = 1
@@ -17,26 +17,27 @@ def as_text(title: str, timed: Sequence[Timed], *, by_size: bool = False) -> str
 
     Nanoseconds are of one query. Brackets: the middle half of the rounds.
     """
-    faiss = FAISS in timed[0].logs
+    (library,) = [name for name in timed[0].logs if name not in (KERNEL, BASELINE)] or [""]
     rows = [["workload", "N", "baseline ns", "kernel ns", "kernel / baseline"]]
-    rows[0] += ["faiss ns", "kernel / faiss"] if faiss else []
+    rows[0] += [f"{library} ns", f"kernel / {library}"] if library else []
     rows[0] += ["kernel ns/vector", "pack s", "bytes / code byte"] if by_size else []
     for one in timed:
         workload = one.workload
-        row = [f"{workload.shape} {workload.data}", f"{workload.count:,}", f"{one.ns(BASELINE):,.0f}"]
+        row = [f"{workload.shape} {workload.data}", f"{workload.count:,}" if workload.count else ""]
+        row.append(f"{one.ns(BASELINE):,.0f}")
         row += [f"{one.ns(KERNEL):,.0f}", _spread(one.ratio(KERNEL, BASELINE))]
-        row += [f"{one.ns(FAISS):,.0f}", _spread(one.ratio(KERNEL, FAISS))] if faiss else []
+        row += [f"{one.ns(library):,.0f}", _spread(one.ratio(KERNEL, library))] if library else []
         if by_size:
             row.append(f"{one.ns(KERNEL) / workload.count:.3f}")
             row += ["", ""] if one.packing is None else _packing(one.packing.seconds, one.packing.bytes_per_code_byte)
         rows.append(row)
     if not by_size:
-        names = [BASELINE, KERNEL, *([FAISS] if faiss else [])]
+        names = [BASELINE, KERNEL, *([library] if library else [])]
         ns = {name: f"{geomean([one.ns(name) for one in timed]):,.0f}" for name in names}
         last = ["geomean", "", ns[BASELINE], ns[KERNEL], f"{_geomean(timed, BASELINE):.3f}"]
-        rows.append(last + ([ns[FAISS], f"{_geomean(timed, FAISS):.3f}"] if faiss else []))
+        rows.append(last + ([ns[library], f"{_geomean(timed, library):.3f}"] if library else []))
     lines = [f"{title}", "", *_markdown(rows), ""]
-    for rival in [BASELINE, *([FAISS] if faiss else [])]:
+    for rival in [BASELINE, *([library] if library else [])]:
         ratio, worst = _geomean(timed, rival), max(timed, key=lambda one: one.ratio(KERNEL, rival).median)
         lines.append(
             f"kernel / {rival}: geomean {ratio:.3f} ({1 / ratio:.2f} times as fast), worst "
@@ -47,7 +48,7 @@ def as_text(title: str, timed: Sequence[Timed], *, by_size: bool = False) -> str
 
 def as_json(timed: Sequence[Timed]) -> dict[str, Any]:
     """One section: its rows, and the geomeans of the kernel's ratios."""
-    rivals = [name for name in (BASELINE, FAISS) if name in timed[0].logs]
+    rivals = [name for name in timed[0].logs if name != KERNEL]
     return {
         "rows": [
             {

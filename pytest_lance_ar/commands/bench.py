@@ -1,4 +1,4 @@
-"""`python -m pytest_lance_ar bench`: a kernel beside the Lance-shaped scalar baseline and faiss, in one run."""
+"""`python -m pytest_lance_ar bench`: a kernel beside its target's scalar baseline and a library, in one run."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_lance_ar.bench import lance_share, own_data
-from pytest_lance_ar.bench.embeddings import word_embeddings
 from pytest_lance_ar.bench.guards import as_text as workloads_as_text
 from pytest_lance_ar.bench.guards import measure as time_workloads
-from pytest_lance_ar.bench.measure import BASELINE, FAISS, KERNEL, Contestant, ContestantFailed, Plan, Timed, measure
+from pytest_lance_ar.bench.measure import BASELINE, KERNEL, Contestant, ContestantFailed, Plan, Timed, measure
 from pytest_lance_ar.bench.table import as_text, document
-from pytest_lance_ar.bench.workloads import Section, sections
+from pytest_lance_ar.bench.workloads import benchmarks_of, sections_of
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.store import Store, StoreError
-from pytest_lance_ar.targets import DEFAULT_KERNEL, pq_l2
-from pytest_lance_ar.targets.common.pq.target import SHAPES, SPEED_K
-from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.targets import DEFAULT_KERNEL
+from pytest_lance_ar.targets.benchmarks import Benchmarks, Section
+from pytest_lance_ar.targets.protocol import Target
+from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial import git
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, GuardEvidence
@@ -39,13 +37,12 @@ from pytest_lance_ar.trial.verdict import ExitCode
 if TYPE_CHECKING:
     from pytest_lance_ar.commands import Commands
 
-BASELINE_FILE: Final = Path(pq_l2.__file__).with_name("baseline.py")
 INCUMBENT: Final = "incumbent"
 SECTION_SECONDS: Final = 1200.0
 """What a section may take; a call that hangs is ended long before."""
 SECTIONS: Final = {
-    "combos": "the gate's nine combos (default)",
-    "sizes": "20,000 to 1,000,000 vectors, and what packing them takes",
+    "combos": "the gate's combos (default)",
+    "sizes": "from few vectors to many, and what packing them takes",
     "shapes": "shapes that the gate does not time",
     "data": "other data: heavy-tailed and, with the extra [embeddings], real",
     "lance": "as an IVF_PQ index asks: a query visits many small partitions, a table for each",
@@ -61,11 +58,12 @@ QUICK: Final = Plan(epochs=2, rounds=6)
 def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "bench",
-        help="time a kernel beside the Lance-shaped scalar baseline and, where it is installed, faiss",
+        help="time a kernel beside its target's scalar baseline and, where it is installed, a library",
         description=(
-            "Times kernel, baseline and faiss IndexPQ (the extra [faiss]) in turns on one core, compares the kernel's "
-            "answers with the reference, and prints a table a section. With --workload it times guard workloads as the "
-            "gate does, the kernel and the other one alone. It gives no verdict: only the gate does."
+            "Times kernel, baseline and, where the target has one, a library (the extra [faiss]) in turns on one core, "
+            "compares the kernel's answers with the reference, and prints a table a section. Sections but --combos are "
+            "there where the target brings them. With --workload it times guard workloads as the gate "
+            "does, the kernel and the other one alone. It gives no verdict: only the gate does."
         ),
     )
     for name, what in SECTIONS.items():
@@ -88,7 +86,7 @@ def add_to(commands: Commands) -> None:
         help="a guard workload, as a report names it, e.g. 'shape=128,16,256 distribution=clustered seed=7 n=700 k=100 "
         "queries=foreign'; may be given more than once",
     )
-    parser.add_argument("--k", type=int, default=SPEED_K, metavar="K", help=f"of --data FILE.npz (default {SPEED_K})")
+    parser.add_argument("--k", type=int, default=10, metavar="K", help="of --data FILE.npz (default 10)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and no set of 1,000,000 vectors")
     parser.add_argument("--kernel", type=Path, default=Path(DEFAULT_KERNEL), metavar="PATH")
     parser.add_argument(
@@ -109,24 +107,24 @@ def run(options: argparse.Namespace) -> int:
         if not 0 <= options.rtol <= MAX_RTOL:
             raise ValueError(f"--rtol must be from 0 to {MAX_RTOL:g}")
         kernel = Kernel.read(options.kernel, str(options.kernel))
-        rival = _rival(options)
-        guards = [TARGET.parse_guard(spec) for spec in options.workload or ()]
-        wanted = _sections(options, only_guards=bool(guards))
+        target = target_of(kernel.source)
+        rival = _rival(options, target)
+        guards = [target.parse_guard(spec) for spec in options.workload or ()]
+        wanted = _sections(options, target, only_guards=bool(guards))
     except (OSError, ValueError, StoreError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return ExitCode.USAGE
-    faiss = _faiss_version() if wanted else None
-    contestants = [Contestant(KERNEL, kernel), Contestant(BASELINE, rival)]
-    if faiss:
-        contestants.append(Contestant(FAISS, Kernel("faiss", b"")))
+    added = benchmarks_of(target)
+    library = added.library if added and wanted else ""
+    version = added.version() if added and library else None
     core = platform.timing_core()
-    print(_header(contestants, core, faiss, wanted))
+    print(_header({KERNEL: kernel, BASELINE: rival}, core, _notes(added, library, version, wanted)))
     timed: dict[str, list[Timed]] = {}
     times: GuardEvidence | None = None
     try:
         if guards:
             times = time_workloads(
-                TARGET,
+                target,
                 kernel,
                 rival,
                 guards,
@@ -139,22 +137,19 @@ def run(options: argparse.Namespace) -> int:
         for name, section in wanted.items():
             timed[name] = measure(
                 section.workloads,
-                [
-                    replace(one, driver=section.faiss_driver if one.name == FAISS else section.driver)
-                    for one in contestants
-                ],
+                _contestants(kernel, rival, section, target, library if version else ""),
                 QUICK if options.quick else LARGE if section.by_size else FULL,
                 seed=options.seed,
                 core=core,
                 deadline=Deadline.after(SECTION_SECONDS),
                 rtol=options.rtol,
-                packing=section.by_size,
+                packing_driver=section.packing_driver,
                 progress=_progress(name),
             )
             print(as_text(section.title, timed[name], by_size=section.by_size), flush=True)
-            if name == "lance" and lance_share.installed():
-                _progress(name)("asking pylance")
-                print(f"{lance_share.measure(SHAPES[0])}\n", flush=True)
+            if section.afterwards is not None:
+                _progress(name)("asking further")
+                print(section.afterwards(), end="\n", flush=True)
     except ContestantFailed as failed:
         return _failed(str(failed), failed.failure, failed.name == KERNEL)
     except IncumbentFailed as failed:
@@ -165,8 +160,10 @@ def run(options: argparse.Namespace) -> int:
     except KernelFault as fault:
         return _failed(f"the kernel failed: {fault.failure}", fault.failure, True)
     if options.json:
-        host = {"host": platform.cpu_name(), "core": core, "faiss": faiss, "seed": options.seed, "quick": options.quick}
-        kernels = {c.name: {"name": c.source.name, "sha256": c.source.sha256} for c in contestants if c.name != FAISS}
+        host = {"host": platform.cpu_name(), "core": core, "seed": options.seed, "quick": options.quick}
+        host |= {library: version} if library else {}
+        both = {KERNEL: kernel, BASELINE: rival}
+        kernels = {name: {"name": one.name, "sha256": one.sha256} for name, one in both.items()}
         more = {"workloads": [asdict(one) for one in times.workloads]} if times else {}
         try:
             text = json.dumps(document({**host, **kernels, **more}, timed), indent=1)
@@ -184,11 +181,20 @@ def _failed(sentence: str, failure: Failure, is_kernel: bool) -> int:
     return ExitCode.TIMEOUT if failure.kind is FaultKind.TIMEOUT else ExitCode.INCORRECT
 
 
-def _rival(options: argparse.Namespace) -> Kernel:
+def _contestants(kernel: Kernel, rival: Kernel, section: Section, target: Target, library: str) -> list[Contestant]:
+    driver = section.driver or target.driver
+    both = [Contestant(KERNEL, kernel, driver), Contestant(BASELINE, rival, driver)]
+    if not (library and section.library_driver):
+        return both
+    return [*both, Contestant(library, Kernel(library, b""), section.library_driver, library=True)]
+
+
+def _rival(options: argparse.Namespace, target: Target) -> Kernel:
     """What stands in the baseline's place. Raises OSError, StoreError, and ValueError where there is no incumbent."""
     against = options.against
     if against is None:
-        return Kernel.read(BASELINE_FILE, BASELINE_FILE.name)
+        place = target.suite.with_name("baseline.py")
+        return Kernel.read(place, place.name)
     if Path(against).is_file():
         return Kernel.read(Path(against), against)
     if against == INCUMBENT:
@@ -204,39 +210,37 @@ def _rival(options: argparse.Namespace) -> Kernel:
     return Kernel(f"{against}:{options.kernel}", source)
 
 
-def _sections(options: argparse.Namespace, *, only_guards: bool) -> dict[str, Section]:
-    """What to time, by name. Raises OSError and ValueError for what is no file of one's own."""
+def _sections(options: argparse.Namespace, target: Target, *, only_guards: bool) -> dict[str, Section]:
+    """What to time, by name. Raises OSError and ValueError for what the target has not, or what is no file for it."""
     asked = [*(options.sections or ()), *("data" for name in options.data or () if not name)]
     files = [Path(name) for name in options.data or () if name]
     if not (asked or files or only_guards):
         asked = ["combos"]
-    found = {name: one for name, one in sections(options.quick).items() if options.all or name in asked}
-    if files:
-        found["own"] = Section("Your own data", tuple(own_data.read(path, options.k) for path in files))
+    there, added = sections_of(target, options.quick), benchmarks_of(target)
+    lacking = [f"--{name}" for name in asked if name not in there]
+    if lacking:
+        raise ValueError(f"the target {target.name} has no {', '.join(lacking)}; it has --{', --'.join(there)}")
+    found = {name: one for name, one in there.items() if options.all or name in asked}
+    if files and added is None:
+        raise ValueError(f"the target {target.name} takes no file of your own")
+    if files and added is not None:
+        own = tuple(added.own(path, options.k) for path in files)
+        found["own"] = replace(there["combos"], title="Your own data", workloads=own)
     return found
 
 
-def _faiss_version() -> str | None:
-    """The version of faiss, which only its own process imports; None where it is not installed."""
-    if util.find_spec("faiss") is None:
-        return None
-    try:
-        return metadata.version("faiss-cpu")
-    except metadata.PackageNotFoundError:  # built by hand, or from another channel
-        return "of unknown version"
+def _notes(added: Benchmarks | None, library: str, version: str | None, wanted: Collection[str]) -> list[str]:
+    lines = []
+    if version:
+        lines.append(f"{library} {version}, one thread, asked the same")
+    elif library:
+        lines.append(f"{library} is not installed and left out: pip install 'pytest-lance-ar[{library}]'")
+    return [*lines, *(added.notes(wanted) if added else [])]
 
 
-def _header(contestants: Sequence[Contestant], core: int | None, faiss: str | None, wanted: Collection[str]) -> str:
-    names = ", ".join(f"{c.name} {c.source.name} ({c.source.sha256[:12]})" for c in contestants if c.name != FAISS)
-    lines = [f"{platform.cpu_name()}, {'not pinned' if core is None else f'core {core}'}; k {SPEED_K}; {names}"]
-    if wanted:
-        lines.append(
-            f"faiss {faiss} IndexPQ, one thread, the same codebook and codes"
-            if faiss
-            else "faiss is not installed and left out: pip install 'pytest-lance-ar[faiss]'"
-        )
-    if "data" in wanted and word_embeddings() is None:
-        lines.append("real embeddings are not installed and left out: pip install 'pytest-lance-ar[embeddings]'")
+def _header(kernels: Mapping[str, Kernel], core: int | None, notes: Sequence[str]) -> str:
+    names = ", ".join(f"{name} {kernel.name} ({kernel.sha256[:12]})" for name, kernel in kernels.items())
+    lines = [f"{platform.cpu_name()}, {'not pinned' if core is None else f'core {core}'}; {names}", *notes]
     load = os.getloadavg()[0]
     if load > BUSY:
         lines.append(f"The machine is busy (load {load:.1f}): times are too long, the longest most; ratios are noisy.")

@@ -213,7 +213,7 @@ def repeated(
     inputs: dict[str, NDArray[Any]],
     outputs: dict[str, NDArray[Any]],
 ) -> Callable[[], None]:
-    """Pack a code set for many calls in one go: inputs and outputs have a first axis, of the calls."""
+    """Have a set packed for many calls in one go: inputs and outputs have a first axis, of the calls."""
     given = {name: np.empty(array.shape[1:], array.dtype) for name, array in inputs.items()}
     shown = {name: array.view() for name, array in given.items()}
     for array in shown.values():

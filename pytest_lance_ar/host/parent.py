@@ -84,7 +84,7 @@ class HostError(KernelFault):
 
 
 class Pack:
-    """A code set that a kernel has packed, ready for calls."""
+    """What a kernel has packed, ready for calls."""
 
     def __init__(
         self,
@@ -293,7 +293,7 @@ class KernelHost:
         return kernel
 
     def pack(self, kernel: int, instance: PackInstance) -> tuple[Pack, float]:
-        """Have a kernel pack a code set. Returns the pack and the seconds it took. Raises KernelFault."""
+        """Have a kernel pack. Returns the pack and the seconds it took. Raises KernelFault."""
         slot, self._slots = self._slots, self._slots + 1
         arrays, end = self._layout(_specs(instance.arrays), 0, instance.arrays)
         inputs, end = self._layout(_specs(instance.calls[0]), end, instance.calls[0])

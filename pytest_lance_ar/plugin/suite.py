@@ -79,7 +79,7 @@ def examiner(pytestconfig: pytest.Config) -> Iterator[Examiner]:
 
 @pytest.fixture(scope="session")
 def fixture_seed(pytestconfig: pytest.Config) -> int:
-    """Seeds the trained codebooks of this trial."""
+    """Seeds what the suite builds from no other seed: another one each trial."""
     return brief_of(pytestconfig).seed
 
 

@@ -93,10 +93,10 @@ class Bout:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a timed call on a code set returned."""
+    """What a timed call returned."""
 
     side: Side
-    code_set: int
+    pack_number: int
     call: int
     outputs: dict[str, NDArray[Any]]
 
@@ -220,7 +220,7 @@ def epoch(
 
 
 class _Packed:
-    """A workload in a side's process. Its code sets are asked in turns."""
+    """A workload in a side's process. Its packs are asked in turns."""
 
     def __init__(self, side: Side, kernel: int, packs: list[Pack]) -> None:
         self._side = side
@@ -233,9 +233,9 @@ class _Packed:
         return cls(side, kernel, [side.host.pack(kernel, pack)[0] for pack in instance.packs])
 
     def call(self, number: int) -> tuple[float, int]:
-        """Make call `number`: the nanoseconds it took, and of which code set it was."""
-        code_set = number % len(self.packs)
-        return self.packs[code_set].call(number), code_set
+        """Make call `number`: the nanoseconds it took, and of which pack it was."""
+        pack_number = number % len(self.packs)
+        return self.packs[pack_number].call(number), pack_number
 
     def drop(self) -> None:
         self._side.host.drop(self._kernel, self.packs)
@@ -246,15 +246,15 @@ def _block(side: Side, packed: _Packed, bout: Bout, calls: range, transport_ns: 
     total = 0.0
     with side.blame():
         for position, call in enumerate(calls):
-            ns, code_set = packed.call(call)
+            ns, pack_number = packed.call(call)
             if position:
                 total += math.log(max(1.0, ns - transport_ns))
             # For both sides alike: what the gate does between two calls decides how cold the next one is.
-            pack = packed.packs[code_set]
+            pack = packed.packs[pack_number]
             chosen = rng.random() < KEPT_SHARE
             outputs = {n: a.copy() for n, a in pack.outputs.items() if chosen or n not in pack.instance.bulky}
             if chosen or side.is_candidate:
-                bout.answers.append(_Answer(side, code_set, call, outputs))
+                bout.answers.append(_Answer(side, pack_number, call, outputs))
     return total / (len(calls) - 1)
 
 
@@ -274,7 +274,7 @@ def _check_answers(bouts: Sequence[Bout], rtol: float, rng: random.Random) -> in
 
     def first_wrong(i: int) -> tuple[Side, Failure] | None:
         for answer in sorted(samples[i], key=lambda answer: answer.call):
-            mismatch = bouts[i].instance.packs[answer.code_set].check(answer.call, answer.outputs, rtol)
+            mismatch = bouts[i].instance.packs[answer.pack_number].check(answer.call, answer.outputs, rtol)
             if mismatch:
                 where = f"timed call on the guard workload {bouts[i].guard.spec!r}, call {answer.call}"
                 return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))

@@ -20,7 +20,7 @@ from pytest_lance_ar.trial.kernel_source import Kernel
 WARMUP_CALLS: Final = 3
 """Untimed calls after each packing, compilation among them."""
 KEPT_SHARE: Final = 0.125
-"""Of the candidate's timed answers, how many keep their bulky outputs (the distance table) for the check; all keep the
+"""Of the candidate's timed answers, how many keep their bulky outputs (of PQ, the table) for the check; all keep the
 others. Of the incumbent's, how many are checked at all."""
 
 

@@ -33,7 +33,7 @@ def no_matter(_calls: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class PackInstance:
-    """One code set: what the kernel packs once, and the calls made on it.
+    """One set of data that the kernel packs once, and the calls made on it.
 
     arrays: handed over at packing. calls[i]: the arrays of call i, whose dtypes and shapes never change within a pack.
     outputs: the arrays that a call fills; bulky: those so large that of timed calls only a sample is kept.
@@ -135,7 +135,7 @@ class Guard(Protocol):
         ...
 
     def instance(self, calls: int) -> Instance:
-        """One object and its code sets, each of which can be asked so many times."""
+        """One object and its packs, each of which can be asked so many times."""
         ...
 
 
@@ -176,11 +176,13 @@ class Driver(Protocol):
 class Target(Protocol):
     """A kind of kernel. Implementations are stateless; one that derives from this class has its defaults.
 
-    A scalar kernel to begin with, `baseline.py`, and `program.md`, whose first line says what the kernel is and whose
-    rest tells an agent about it, lie beside the suite.
+    benchmarks: the module that has what `bench` times beside combos and guards, as `benchmarks` says; no part of the
+    edition. A scalar kernel to begin with, `baseline.py`, and `program.md`, whose first line says what the kernel is
+    and whose rest tells an agent about it, lie beside the suite.
     """
 
     api: int = API
+    benchmarks: str = ""
 
     @property
     def name(self) -> str: ...

@@ -280,7 +280,7 @@ def _sealed_sentence(changes: tuple[str, ...]) -> str:
 
 def _impossible_sentence(combo: ComboFigures) -> str:
     return (
-        f"{combo.name} took {combo.candidate_ns:.0f} ns a query; no core can build its distance table in less than "
+        f"{combo.name} took {combo.candidate_ns:.0f} ns a query; no core can do what it takes in less than "
         f"{combo.floor_ns:.0f} ns, so the kernel did not do the work while it was timed"
     )
 

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_lance_ar.bench.measure import BASELINE, FAISS, KERNEL, Packing, Spread, Timed
+from pytest_lance_ar.bench.measure import BASELINE, KERNEL, Packing, Spread, Timed
 from pytest_lance_ar.bench.table import as_json, as_text, document
-from pytest_lance_ar.bench.workloads import Workload
 from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.bench.workloads import Workload
 
 
 def timed(baseline: float, kernel: float, faiss: float | None = None, **options: Any) -> Timed:
     """Three rounds around the given nanoseconds; what disturbs a round disturbs all contestants."""
-    ns = {KERNEL: kernel, BASELINE: baseline, **({} if faiss is None else {FAISS: faiss})}
+    ns = {KERNEL: kernel, BASELINE: baseline, **({} if faiss is None else {"faiss": faiss})}
     disturbance = np.log([1.0, 0.5, 3.0])
-    own = {KERNEL: np.log([1.0, 0.8, 1.2]), BASELINE: np.zeros(3), FAISS: np.zeros(3)}
+    own = {KERNEL: np.log([1.0, 0.8, 1.2]), BASELINE: np.zeros(3), "faiss": np.zeros(3)}
     workload = Workload(PqShape(8, 2, 16), options.pop("data", "uniform"), options.pop("count", 500))
     return Timed(workload, {name: np.log(value) + disturbance + own[name] for name, value in ns.items()}, **options)
 

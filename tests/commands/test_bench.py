@@ -13,15 +13,19 @@ import pytest
 
 from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.bench import guards as workloads
-from pytest_lance_ar.bench import lance_share
+from pytest_lance_ar.bench import workloads as workloads_module
 from pytest_lance_ar.bench.measure import CHECKED_CALLS, Plan
-from pytest_lance_ar.bench.workloads import Section, Workload
 from pytest_lance_ar.commands import bench
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.speed import guards as timing
 from pytest_lance_ar.speed.sides import WARMUP_CALLS, IncumbentFailed
 from pytest_lance_ar.store.state import State, StateDirectory
+from pytest_lance_ar.targets.benchmarks import Section
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase
 from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.bench.sections import FAISS_DRIVER, PACKING_DRIVER, PqL2Benchmarks
+from pytest_lance_ar.targets.pq_l2.bench.workloads import Workload
+from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.evidence import FaultKind, GuardEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure
@@ -29,6 +33,7 @@ from pytest_lance_ar.trial.trial import Incumbent
 from tests import kernels
 from tests.builders import WRONG, guards_of
 
+BASELINE_FILE = TARGET.suite.with_name("baseline.py")
 TINY = (Workload(PqShape(8, 2, 16), "uniform", 60), Workload(PqShape(6, 3, 8), "lognormal", 9))
 
 
@@ -39,15 +44,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tmp_path.joinpath("kernel/pq_l2.py").write_text(kernels.PURE_PYTHON)
     tmp_path.joinpath("other.py").write_text(kernels.PURE_PYTHON)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bench, "_faiss_version", lambda: None)
-    monkeypatch.setattr(lance_share, "installed", lambda: False)
+    monkeypatch.setattr(PqL2Benchmarks, "version", lambda _self: None)
     found = {
         "combos": Section("Combos", TINY),
-        "sizes": Section("Sizes", TINY[:1], by_size=True),
+        "sizes": Section("Sizes", TINY[:1], by_size=True, packing_driver=PACKING_DRIVER),
         "shapes": Section("Shapes", TINY[:1]),
         "data": Section("Data", TINY[1:]),
     }
-    monkeypatch.setattr(bench, "sections", lambda _quick: found)
+    monkeypatch.setattr(bench, "sections_of", lambda _target, _quick: found)
     for plan in ("FULL", "LARGE", "QUICK"):
         monkeypatch.setattr(bench, plan, Plan(epochs=2, rounds=2))
     return tmp_path
@@ -133,7 +137,9 @@ def test_the_baseline_is_a_kernel_and_faiss_is_timed_where_it_is_installed(
     monkeypatch.undo()
     pytest.importorskip("faiss", reason="faiss is not installed: the extra [faiss]")
     tiny = (TINY[0], Workload(PqShape(8, 2, 256), "student_t2", 700), Workload(PqShape(64, 4), "sparse", 700))
-    monkeypatch.setattr(bench, "sections", lambda _quick: {"combos": Section("Combos", tiny)})
+    monkeypatch.setattr(
+        bench, "sections_of", lambda _target, _quick: {"combos": Section("Combos", tiny, library_driver=FAISS_DRIVER)}
+    )
     monkeypatch.setattr(bench, "QUICK", Plan(epochs=1, rounds=2))
     assert main(["bench", "--quick", "--kernel", str(here / "other.py")]) == 0
     assert "kernel / faiss: geomean" in capsys.readouterr().out
@@ -143,15 +149,33 @@ def test_the_baseline_is_a_kernel_and_faiss_is_timed_where_it_is_installed(
 def test_a_process_that_cannot_be_set_up_is_nobodys_fault(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "_faiss_version", lambda: "0")
-    found = {"combos": Section("Combos", TINY, faiss_driver="pytest_lance_ar.no_such_driver")}
-    monkeypatch.setattr(bench, "sections", lambda _quick: found)
+    monkeypatch.setattr(PqL2Benchmarks, "version", lambda _self: "0")
+    found = {"combos": Section("Combos", TINY, library_driver="pytest_lance_ar.no_such_driver")}
+    monkeypatch.setattr(bench, "sections_of", lambda _target, _quick: found)
     assert main(["bench", "--against", "other.py"]) == 70
     assert "No module named 'pytest_lance_ar.no_such_driver'" in capsys.readouterr().err
 
 
+def test_a_target_that_adds_nothing_has_its_combos(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "sections_of", workloads_module.sections_of)
+    monkeypatch.setattr(type(TARGET), "benchmarks", "")
+    tiny = DrawnCase(L2, PqShape(8, 2, 16), "uniform", seed=1, n=60, k=5, queries=60)
+    monkeypatch.setattr(type(TARGET), "workload", lambda *_: tiny.instance())
+    monkeypatch.setattr(type(TARGET), "combos", TARGET.combos[:2])
+    assert main(["bench", "--against", "other.py"]) == 0
+    output = capsys.readouterr().out
+    assert "| (128,16,256) clustered |" in output
+    assert "faiss" not in output
+    assert main(["bench", "--sizes", "--lance"]) == 4
+    assert "the target pq_l2 has no --sizes, --lance; it has --combos\n" in capsys.readouterr().err
+    assert main(["bench", "--data", "mine.npz"]) == 4
+    assert "the target pq_l2 takes no file of your own\n" in capsys.readouterr().err
+
+
 def test_the_baseline_keeps_the_contract() -> None:
-    assert contract_failure(Kernel.read(bench.BASELINE_FILE, "baseline.py"), TARGET) is None
+    assert contract_failure(Kernel.read(BASELINE_FILE, "baseline.py"), TARGET) is None
 
 
 SPEC = "shape=8,2,16 distribution=clustered seed=3 n=60 k=5 queries=foreign"
@@ -226,7 +250,7 @@ def test_the_rival_may_be_the_incumbent_or_a_commit(
     assert [rival.source for rival in rivals] == [
         stored.source,
         kernels.PURE_PYTHON.encode(),
-        bench.BASELINE_FILE.read_bytes(),
+        BASELINE_FILE.read_bytes(),
     ]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_lance_ar.bench.embeddings import DIM, PACKAGE, word_embeddings
 from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.embeddings import DIM, PACKAGE, word_embeddings
 from pytest_lance_ar.targets.common.inputs import Float32, Stream
 from pytest_lance_ar.targets.common.pq import cases, quantizer, reference
 from pytest_lance_ar.targets.common.pq.shape import PqShape

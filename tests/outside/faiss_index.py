@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.bench.faiss_driver import index_pq
 from pytest_lance_ar.targets.common.inputs import Float32
+from pytest_lance_ar.targets.pq_l2.bench.faiss_driver import index_pq
 from tests.outside.examples import Example
 
 

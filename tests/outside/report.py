@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from pytest_lance_ar.bench.embeddings import word_embeddings
+from pytest_lance_ar.targets.common.embeddings import word_embeddings
 from tests.outside.examples import NAMES, REAL, Difference, example, rounding_bound
 
 

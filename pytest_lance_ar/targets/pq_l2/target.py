@@ -20,6 +20,7 @@ class PqL2(PqTarget):
     driver = "pytest_lance_ar.targets.pq_l2.driver"
     suite = Path(__file__).with_name("test_pq_l2.py")
     combos = combos(SPEED_DISTRIBUTIONS)
+    benchmarks = "pytest_lance_ar.targets.pq_l2.bench.sections"
 
 
 TARGET = PqL2()

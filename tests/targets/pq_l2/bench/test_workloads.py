@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_lance_ar.bench import workloads
-from pytest_lance_ar.bench.workloads import HEAVY_TAILED, REAL, Workload, drawn, instances, sections
+from pytest_lance_ar.bench.workloads import instances
 from pytest_lance_ar.targets.common.pq import reference, target
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.target import SHAPES, SPEED_VECTORS
+from pytest_lance_ar.targets.pq_l2.bench import sections, workloads
+from pytest_lance_ar.targets.pq_l2.bench.sections import BENCHMARKS
+from pytest_lance_ar.targets.pq_l2.bench.workloads import HEAVY_TAILED, REAL, Workload, drawn
 from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 
 
 def test_the_combos_are_the_gates(monkeypatch: pytest.MonkeyPatch) -> None:
-    combos = sections()["combos"].workloads
+    combos = BENCHMARKS.sections()["combos"].workloads
     assert [(str(one.shape), one.data, one.count) for one in combos] == [
         (combo.shape, combo.distribution, SPEED_VECTORS) for combo in TARGET.combos
     ]
@@ -75,7 +77,9 @@ def test_unknown_data_is_refused() -> None:
 def test_real_embeddings_are_timed_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     words = np.random.default_rng(1).normal(size=(700, 256)).astype(np.float32)
     monkeypatch.setattr(workloads, "word_embeddings", lambda: words)
-    real = [one for one in sections()["data"].workloads if one.data == REAL]
+    monkeypatch.setattr(sections, "word_embeddings", lambda: words)
+    some = BENCHMARKS.sections()["data"].workloads
+    real = [one for one in some if isinstance(one, Workload) and one.data == REAL]
     assert {one.shape.dim for one in real} == {256}
     (instance,) = instances([Workload(real[0].shape, REAL, 600)], 50, seed=2)
     (pack,) = instance.packs
@@ -85,10 +89,10 @@ def test_real_embeddings_are_timed_where_they_are_installed(monkeypatch: pytest.
     assert len(queries) == 50
     assert queries <= {word.tobytes() for word in words}
 
-    monkeypatch.setattr(workloads, "word_embeddings", lambda: None)
-    assert not [one for one in sections()["data"].workloads if one.data == REAL]
+    monkeypatch.setattr(sections, "word_embeddings", lambda: None)
+    assert not [one for one in BENCHMARKS.sections()["data"].workloads if one.data == REAL]
 
 
 def test_quick_leaves_out_what_takes_long_to_build() -> None:
-    assert max(one.count for one in sections()["sizes"].workloads) == 1_000_000
-    assert max(one.count for one in sections(quick=True)["sizes"].workloads) == 200_000
+    assert max(one.count for one in BENCHMARKS.sections()["sizes"].workloads) == 1_000_000
+    assert max(one.count for one in BENCHMARKS.sections(quick=True)["sizes"].workloads) == 200_000

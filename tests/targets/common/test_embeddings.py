@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_lance_ar.bench import embeddings
-from pytest_lance_ar.bench.embeddings import word_embeddings
+from pytest_lance_ar.targets.common import embeddings
+from pytest_lance_ar.targets.common.embeddings import word_embeddings
 
 
 def install(place: Path, files: dict[str, bytes]) -> None:

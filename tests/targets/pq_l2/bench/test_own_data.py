@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_lance_ar.bench import own_data
 from pytest_lance_ar.targets.common.pq import reference
+from pytest_lance_ar.targets.pq_l2.bench import own_data
 from pytest_lance_ar.targets.pq_l2.metric import L2
 
 RNG = np.random.default_rng(1)

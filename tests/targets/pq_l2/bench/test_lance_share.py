@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_lance_ar.bench import lance_share
-from pytest_lance_ar.bench.lance_share import PROBES, USUAL, share_of
 from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.bench import lance_share
+from pytest_lance_ar.targets.pq_l2.bench.lance_share import PROBES, USUAL, share_of
 
 SHAPE = PqShape(128, 16)
 

@@ -9,10 +9,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from pytest_lance_ar.bench import measure, partition_driver, partitions
-from pytest_lance_ar.bench.measure import BASELINE, FAISS, KERNEL, Contestant, ContestantFailed, Plan
-from pytest_lance_ar.bench.partitions import Partitioned
+from pytest_lance_ar.bench import measure
+from pytest_lance_ar.bench.measure import BASELINE, KERNEL, Contestant, ContestantFailed, Plan
 from pytest_lance_ar.targets.common.pq.shape import PqShape
+from pytest_lance_ar.targets.pq_l2.bench import partition_driver, partitions
+from pytest_lance_ar.targets.pq_l2.bench.partitions import Partitioned
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
@@ -85,7 +86,7 @@ def test_contestants_are_timed_on_partitions() -> None:
     with_faiss = importlib.util.find_spec("faiss") is not None
     contestants = [Contestant(name, PLAIN, partitions.DRIVER) for name in (KERNEL, BASELINE)]
     if with_faiss:
-        contestants.append(Contestant(FAISS, Kernel("faiss", b""), partitions.FAISS_DRIVER))
+        contestants.append(Contestant("faiss", Kernel("faiss", b""), partitions.FAISS_DRIVER, library=True))
     (one,) = timed(*contestants)
     assert set(one.logs) == {contestant.name for contestant in contestants}
     assert all(one.ns(name) > 0 for name in one.logs)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_lance_ar.bench.packing_driver import Driver, held_bytes
+from pytest_lance_ar.targets.pq_l2.bench.packing_driver import Driver, held_bytes
 
 TEN = np.zeros(10, np.uint8)
 LOOP: list[Any] = [TEN]

@@ -24,8 +24,8 @@ from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 
-DRIVER: Final = "pytest_lance_ar.bench.partition_driver"
-FAISS_DRIVER: Final = "pytest_lance_ar.bench.faiss_partition_driver"
+DRIVER: Final = "pytest_lance_ar.targets.pq_l2.bench.partition_driver"
+FAISS_DRIVER: Final = "pytest_lance_ar.targets.pq_l2.bench.faiss_partition_driver"
 PARTITIONS: Final = 64
 EMPTY: Final = 6
 PROBES: Final = 20
