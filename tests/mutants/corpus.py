@@ -1,8 +1,8 @@
 """The corpus: kernels that are wrong by contract, each a small change away from an honest one, by kind of bug.
 
-`mutants.txt` has the changes as hunks: lines of context, lines that go (-) and lines that come (+); `...` parts two
-hunks of one mutant. `equivalent.txt` has changes that keep the contract after all, each with the reason: they are not
-counted. `domain.py` has those that are wrong only in a part of the domain.
+`mutants.txt` (and `ivf_pq_l2.txt`, for that target) has the changes as hunks: lines of context, lines that go (-) and
+lines that come (+); `...` parts two hunks of one mutant. `equivalent.txt` has changes that keep the contract after all,
+each with the reason: they are not counted. `domain.py` has those that are wrong only in a part of the domain.
 """
 
 from __future__ import annotations
@@ -40,5 +40,9 @@ def _whole(lines: list[str]) -> str:
     return "\n" + "".join(f"{line}\n" for line in lines)
 
 
-MUTANTS: Final = (*parse(HERE.joinpath("mutants.txt").read_text()), *DOMAIN)
+MUTANTS: Final = (
+    *parse(HERE.joinpath("mutants.txt").read_text()),
+    *parse(HERE.joinpath("ivf_pq_l2.txt").read_text()),
+    *DOMAIN,
+)
 EQUIVALENT: Final = tuple(parse(HERE.joinpath("equivalent.txt").read_text()))

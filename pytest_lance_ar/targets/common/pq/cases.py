@@ -176,7 +176,7 @@ class DrawnCase:
             if pool is not None:
                 codes = pool[stream.below(len(pool), n)]
             else:
-                codes = self._structured(n, stream, codebook, queries[0])
+                codes = self.structured(n, stream, codebook, queries[0])
                 if self.structure == "midway" and n > k:
                     stored = codebook[np.arange(len(codebook)), codes].reshape(n, -1)
                     queries = self._midway(stored, k, stream)
@@ -199,7 +199,7 @@ class DrawnCase:
         side = (stream.below(2, self.queries) * 2 - 1).astype(np.float32)[:, np.newaxis]
         return self.metric.midway(stored[order[first]], stored[order[first + k]], side, stream)
 
-    def _structured(self, n: int, stream: Stream, codebook: Float32, query: Float32) -> Codes:
+    def structured(self, n: int, stream: Stream, codebook: Float32, query: Float32) -> Codes:
         """Codes: uint8 (n, M). The query is the first that they are searched with."""
         m, k = self.shape.num_sub_vectors, self.shape.num_centroids
 
@@ -256,7 +256,7 @@ class LiteralCase:
         cls, metric: Metric, codebook: Float32, codes: NDArray[np.integer[Any]], queries: Float32, k: int
     ) -> LiteralCase:
         """A case of arrays of these shapes."""
-        return cls(metric, _tuples(codebook), _tuples(codes), _tuples(queries), k)
+        return cls(metric, tuples(codebook), tuples(codes), tuples(queries), k)
 
     @property
     def shape(self) -> PqShape:
@@ -281,8 +281,8 @@ class LiteralCase:
         return instance_of(self.metric, shape, codebook, [(codes, queries)], self.k)
 
 
-def _tuples(array: NDArray[Any]) -> Any:
+def tuples(array: NDArray[Any]) -> Any:
     """An array as nested tuples of Python's numbers, float32 as the shortest that reads back as the same."""
     if array.ndim:
-        return tuple(_tuples(row) for row in array)
+        return tuple(tuples(row) for row in array)
     return float(str(array)) if array.dtype.kind == "f" else int(array)

@@ -115,13 +115,13 @@ class GuardWorkload:
         coded = quantizer.encode(pool, codebook)
         packs = []
         for number in range(self.code_sets):
-            chosen = self._chosen(number)
+            chosen = self.chosen(number)
             codes = np.ascontiguousarray(coded[chosen, np.arange(self.shape.num_sub_vectors)])
             packs.append((codes, self._queries(pool, chosen, calls * self.batch, number)))
         instance = instance_of(self.metric, self.shape, codebook, packs, self.k, many_calls=True)
         return batched(instance, self.batch)
 
-    def _chosen(self, number: int) -> NDArray[np.int64]:
+    def chosen(self, number: int) -> NDArray[np.int64]:
         """From which vector of the pool each sub-vector of each stored vector comes: (N, M)."""
         stream, shape = Stream(self.seed, "stored", number), (self.n, self.shape.num_sub_vectors)
         drawn = stream.u32(self.n * self.shape.num_sub_vectors).reshape(shape).astype(np.int64)

@@ -24,22 +24,23 @@ def small_case(
 ) -> LiteralCase:
     """A few values, each of a kind of its own: a small integer (exact ties), one of up to thousands, a special one."""
     stream = Stream(seed, "small", num_sub_vectors, dsub, num_centroids, n, k)
-
-    def floats(*shape: int) -> Float32:
-        count = int(np.prod(shape))
-        integers = (stream.below(9, count) - 4).astype(np.float32)
-        special = SPECIAL_VALUES[stream.below(len(SPECIAL_VALUES), count)]
-        kind = stream.below(8, count)
-        drawn = np.where(kind < 4, integers, np.where(kind < 7, stream.normal(count) * np.float32(300.0), special))
-        return drawn.reshape(shape)
-
     return LiteralCase.of(
         metric,
-        floats(num_sub_vectors, num_centroids, dsub),
+        floats(stream, num_sub_vectors, num_centroids, dsub),
         stream.below(num_centroids, n * num_sub_vectors).reshape(n, num_sub_vectors),
-        floats(2, num_sub_vectors * dsub),
+        floats(stream, 2, num_sub_vectors * dsub),
         k,
     )
+
+
+def floats(stream: Stream, *shape: int) -> Float32:
+    """Values each of a kind of its own."""
+    count = int(np.prod(shape))
+    integers = (stream.below(9, count) - 4).astype(np.float32)
+    special = SPECIAL_VALUES[stream.below(len(SPECIAL_VALUES), count)]
+    kind = stream.below(8, count)
+    drawn = np.where(kind < 4, integers, np.where(kind < 7, stream.normal(count) * np.float32(300.0), special))
+    return drawn.reshape(shape)
 
 
 small_sizes = st.fixed_dictionaries(
