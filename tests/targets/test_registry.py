@@ -44,13 +44,14 @@ def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     vars(folder).pop(name, None)
 
 
-def test_the_package_has_one_target() -> None:
-    assert list(targets()) == ["pq_l2"]
+def test_the_packages_targets_are_found() -> None:
+    assert {"ivf_pq_l2", "pq_l2"} <= set(targets())
     assert isinstance(targets()["pq_l2"], PqL2)
 
 
 def test_every_folder_is_a_target_and_no_module_is(second: str) -> None:
-    assert set(targets()) == {"pq_l2", second}
+    assert {"pq_l2", second} <= set(targets())
+    assert not {"common", "no_target"} & set(targets())
     assert targets()[second].kernel_class == "SecondKernel"
 
 

@@ -20,8 +20,11 @@ from pytest_lance_ar.targets.contract import ContractBroken
 class Driver:
     """One kernel object."""
 
+    building = "IvfPqKernel()"
+    packing = "pack_partitions"
+
     def __init__(self, module: ModuleType, params: dict[str, Any], arrays: dict[str, Any]) -> None:
-        self.stage = "IvfPqKernel()"
+        self.stage = self.building
         kernel_class = class_of(module, "IvfPqKernel")
         self.kernel = kernel_class(PqShape(*params["shape"]), arrays["codebook"], arrays["centroids"])
         must_have(self.kernel, "IvfPqKernel", "pack_partitions", "search")
@@ -33,7 +36,7 @@ class Driver:
 
         Where there is `inputs["visits"]`, so many of `inputs["partitions"]` are visited, else all of them.
         """
-        self.stage = "pack_partitions"
+        self.stage = self.packing
         index = self.kernel.pack_partitions(arrays["codes"], arrays["row_ids"], arrays["offsets"])
         k, query, partitions, visits = params["k"], inputs["query"], inputs["partitions"], inputs.get("visits")
         all_ids, all_distances, number = outputs["ids"], outputs["distances"], outputs["count"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.target import (
@@ -15,7 +16,7 @@ from pytest_lance_ar.targets.common.pq.target import (
 )
 from pytest_lance_ar.targets.ivf_pq_l2 import reduction, specs, workloads
 from pytest_lance_ar.targets.ivf_pq_l2.cases import FILLINGS
-from pytest_lance_ar.targets.protocol import Case, Combo, Guard, Instance, StillFails
+from pytest_lance_ar.targets.protocol import Case, Combo, Guard, Instance, StillFails, Target
 
 SPEED_DISTRIBUTIONS: Final = ("clustered", "uniform", "sparse")
 SPEED_VISITS: Final = (1, 8, 32)
@@ -23,12 +24,14 @@ DOMAIN_PARTS: Final = 4
 """What is drawn from the whole domain comes in so many parts, which workers share."""
 
 
-class IvfPqL2:
+class IvfPqL2(Target):
     """The target `ivf_pq_l2`."""
 
     name = "ivf_pq_l2"
     kernel_class = "IvfPqKernel"
     driver = "pytest_lance_ar.targets.ivf_pq_l2.driver"
+    steps: ClassVar[Mapping[str, str]] = {"search": "search"}
+    kernel_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"pytest_lance_ar": ("PqShape",)}
     suite = Path(__file__).with_name("test_ivf_pq_l2.py")
     combos = tuple(
         # Each shape with each number of partitions visited, and each of both with each distribution.
