@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.bench.faiss_partition_driver import index_ivf_pq
 from pytest_lance_ar.targets.common.inputs import Float32
+from pytest_lance_ar.targets.pq_l2.bench.faiss_partition_driver import index_ivf_pq
 from tests.outside.ivf import Example
 
 
