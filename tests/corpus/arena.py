@@ -73,8 +73,8 @@ class Arena:
         self.tmp = path / "tmp"
 
     @classmethod
-    def prepared(cls, path: Path) -> Arena:
-        """A project under git whose scalar kernel is the stored baseline."""
+    def prepared(cls, path: Path, scalar: str = SCALAR) -> Arena:
+        """A project under git whose scalar kernel is the stored baseline; its class says of which target."""
         arena = cls(path)
         for directory in (arena.project / "kernel", arena.outside, arena.tmp):
             directory.mkdir(parents=True)
@@ -86,7 +86,7 @@ class Arena:
         )
         arena.project.joinpath("pytest.ini").write_text("[pytest]\n")
         arena.project.joinpath(".gitignore").write_text("results.tsv\n.lance_ar/\n.pytest_cache/\n")
-        arena.kernel.write_text(SCALAR)
+        arena.kernel.write_text(scalar)
         git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
         for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "baseline")):
             subprocess.run([*git, *words], cwd=arena.project, check=True)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
+from pytest_lance_ar.targets import DEFAULT
 from pytest_lance_ar.targets.common.pq.cases import DrawnCase
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.target import SPEED_VECTORS
 from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.targets.protocol import Instance, Target
+from pytest_lance_ar.targets.registry import target_of, targets
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure
 from tests.corpus.arena import Arena
+from tests.corpus.bases import GENERIC, Base, likenesses
 from tests.corpus.cheats import GROUPS
 from tests.corpus.cheats.cheat import CORRECTNESS, Cheat
 from tests.corpus.judge import judge
@@ -39,6 +44,22 @@ IN_CI = ("verdict", "clock", "replay")
 
 `pytest -m exhaustive` and `python -m tests.corpus` run all.
 """
+
+
+OTHERS = [target for name, target in targets().items() if name != DEFAULT]
+CHEAP_ELSEWHERE = ("verdict: driver_says_done", "verdict: driver_replaced", "sabotage: takes_every_descriptor")
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What a target has for a first call, as a case."""
+
+    target: Target
+    spec: str = "a stand-in"
+    where: str = "a stand-in"
+
+    def instance(self) -> Instance:
+        return self.target.stand_in(self.target.combos[0])
 
 
 def marked(name: str, cheat: Cheat) -> object:
@@ -70,3 +91,37 @@ def test_a_cheat_fails_its_examination(cheat: Cheat) -> None:
 def test_a_cheat_is_not_kept(arena: Arena, tmp_path: Path, cheat: Cheat) -> None:
     outcome, wrong = judge(arena, tmp_path / "arena", cheat)
     assert not wrong, f"{wrong}\n{outcome.sentence}\n{outcome.output}"
+
+
+@pytest.mark.parametrize("target", OTHERS, ids=lambda target: target.name)
+def test_most_of_what_attacks_the_gate_has_a_likeness_for_every_target(target: Target) -> None:
+    likes = dict(likenesses(target))
+    assert len(likes) >= 0.9 * sum(len(GROUPS[group]) for group in GENERIC)
+    for cheat in likes.values():
+        assert contract_failure(Kernel("cheat.py", cheat.kernel.encode()), target) is None
+        assert target_of(cheat.kernel.encode()) is target
+
+
+@pytest.mark.parametrize("name", CHEAP_ELSEWHERE)
+@pytest.mark.parametrize("target", OTHERS, ids=lambda target: target.name)
+def test_its_likeness_fails_its_examination(target: Target, name: str) -> None:
+    kernel = Kernel("cheat.py", dict(likenesses(target))[name].kernel.encode())
+    with Examiner(kernel, target, deadline=Deadline.after(100)) as examiner, pytest.raises(ExaminationFailed):
+        examiner.examine(StandIn(target))
+
+
+@pytest.mark.parametrize("target", OTHERS, ids=lambda target: target.name)
+def test_the_baseline_that_likenesses_wrap_passes(target: Target) -> None:
+    kernel = Kernel("honest.py", Base.of(target).scalar.encode())
+    with Examiner(kernel, target, deadline=Deadline.after(100)) as examiner:
+        examiner.examine(StandIn(target))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the supervisor and most cheats need /proc")
+@pytest.mark.parametrize("target", OTHERS, ids=lambda target: target.name)
+def test_no_likeness_is_kept(tmp_path: Path, target: Target) -> None:
+    prepared = Arena.prepared(tmp_path / "prepared", Base.of(target).scalar)
+    for number, (name, cheat) in enumerate(likenesses(target)):
+        outcome, wrong = judge(prepared, tmp_path / str(number), cheat)
+        assert not wrong, f"{name}: {wrong}\n{outcome.sentence}\n{outcome.output}"
