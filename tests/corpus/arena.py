@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ OF_THE_RUN = (
     "run.log",
 )
 """What a run may write in the project."""
+ADDED_BY_A_TRIAL = ("project/.lance_ar/trials/", "project/.lance_ar/tried/")
+"""Where it may add files, and change none."""
 MAX_SECONDS = 240.0
 """No trial of the corpus takes as long: a gate that does hangs."""
 
@@ -143,7 +146,7 @@ class Arena:
             seconds=seen["seconds"],
             report=json.loads(report.read_text()) if report.exists() else {},
             output=log.read_text(errors="replace"),
-            touched=tuple(sorted(name for name in {*before, *after} if before.get(name) != after.get(name))),
+            touched=tuple(sorted(_touched(before, after))),
             leftovers=tuple(seen["leftovers"]),
             rubbish=tuple(sorted(entry.name for entry in self.tmp.iterdir())),
             rows=tuple(dict(zip(header, row.split("\t"), strict=False)).get("verdict", "") for row in added),
@@ -164,3 +167,9 @@ class Arena:
                 content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
                 digests[f"{place.name}/{name}"] = f"{hashlib.sha256(content).hexdigest()} {path.lstat().st_mode:o}"
         return digests
+
+
+def _touched(before: dict[str, str], after: dict[str, str]) -> Iterator[str]:
+    for name in {*before, *after}:
+        if before.get(name) != after.get(name) and not (name not in before and name.startswith(ADDED_BY_A_TRIAL)):
+            yield name
