@@ -12,6 +12,8 @@ SHIPPED = (ROOT / "kernel" / "pq_l2.py").read_text()
 BASELINE = (ROOT / "pytest_lance_ar" / "targets" / "pq_l2" / "baseline.py").read_text()
 IVF_BASELINE = (ROOT / "pytest_lance_ar" / "targets" / "ivf_pq_l2" / "baseline.py").read_text()
 
+DOT_BASELINE = (ROOT / "pytest_lance_ar" / "targets" / "pq_dot" / "baseline.py").read_text()
+
 PURE_PYTHON = (ROOT / "tests" / "mutants" / "bases" / "plain.py").read_text()
 """A correct kernel that numba need not compile, for tests that want to be quick."""
 

@@ -6,7 +6,11 @@ import argparse
 import sys
 
 from tests.mutants.corpus import EQUIVALENT, MUTANTS
+from tests.mutants.dot_product import DOT, HONEST_DOT
 from tests.mutants.harness import WORKERS, judge_all, table
+
+CORPORA = {"pq_l2": (MUTANTS, EQUIVALENT), "pq_dot": (DOT, HONEST_DOT)}
+"""Kernels that are wrong, and kernels that are no bugs."""
 
 
 def main() -> int:
@@ -15,10 +19,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--equivalent", action="store_true", help="judge those that are no bugs: they must pass")
+    parser.add_argument("--target", choices=CORPORA, default="pq_l2")
     options = parser.parse_args()
+    wrong, right = CORPORA[options.target]
     chosen = [
         mutant
-        for mutant in (EQUIVALENT if options.equivalent else MUTANTS)
+        for mutant in (right if options.equivalent else wrong)
         if not options.words or any(word in f"{mutant.family}: {mutant.name}" for word in options.words)
     ]
     outcomes = []

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.kernels import BASELINE, IVF_BASELINE, whole
+from tests.kernels import BASELINE, DOT_BASELINE, IVF_BASELINE, whole
 
 HERE: Final = Path(__file__).parent
 BASES: Final = {"scalar": BASELINE, "ivf_scalar": IVF_BASELINE} | {
     path.stem: whole(path.read_text()) for path in sorted(HERE.glob("bases/*.py"))
 }
 """Honest kernels, by name."""
+DOT_BASES: Final = {"dot scalar": DOT_BASELINE} | {
+    f"dot {path.stem}": whole(path.read_text()) for path in sorted(HERE.glob("dot/*.py"))
+}
+"""Honest kernels of `pq_dot`, by name."""
+KERNELS: Final = BASES | DOT_BASES
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Mutant:
     @property
     def source(self) -> str:
         """The kernel's text. Raises ValueError unless each old piece is there exactly once."""
-        text = "\n" + BASES[self.base]
+        text = "\n" + KERNELS[self.base]
         for old, new in self.changes:
             if text.count(old) != 1:
                 raise ValueError(f"{self.name}: {text.count(old)} places in {self.base} have {old!r}")

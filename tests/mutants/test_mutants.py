@@ -7,12 +7,14 @@ from collections import Counter
 import pytest
 
 from tests.mutants.corpus import EQUIVALENT, MUTANTS
+from tests.mutants.dot_product import DOT, HONEST_DOT
 from tests.mutants.harness import judge_all, table
-from tests.mutants.mutant import BASES, Mutant
+from tests.mutants.mutant import BASES, DOT_BASES, Mutant
 
 HONEST = [Mutant("honest", name, name) for name in BASES]
 SAMPLE = ("float64 sums, rounded once", "N a multiple of 512: the last is lost")
 """Two that only a part of the suite can kill, for every run of the tests."""
+DOT_SAMPLE = "a factor on the threshold lowers it below zero"
 
 
 def test_the_corpus_is_large_and_each_mutant_is_a_change_of_its_own() -> None:
@@ -24,8 +26,18 @@ def test_the_corpus_is_large_and_each_mutant_is_a_change_of_its_own() -> None:
         compile(mutant.source, mutant.name, "exec")
 
 
+def test_the_corpus_of_inner_products_is_one_of_its_own() -> None:
+    assert sum(mutant.base in DOT_BASES for mutant in DOT) >= 70
+    assert len(DOT) >= 120
+    sources = Counter(mutant.source for mutant in (*DOT, *HONEST_DOT))
+    assert not [source for source, times in sources.items() if times > 1]
+    for mutant in (*DOT, *HONEST_DOT):
+        compile(mutant.source, mutant.name, "exec")
+
+
 def test_every_honest_kernel_has_mutants() -> None:
     assert {mutant.base for mutant in MUTANTS} == set(BASES)
+    assert {mutant.base for mutant in DOT} >= set(DOT_BASES)
 
 
 def test_what_is_equivalent_has_a_reason() -> None:
@@ -34,8 +46,10 @@ def test_what_is_equivalent_has_a_reason() -> None:
 
 
 def test_a_sample_is_killed() -> None:
-    outcomes = list(judge_all([mutant for mutant in MUTANTS if mutant.name in SAMPLE], seed=0))
-    assert len(outcomes) == len(SAMPLE)
+    mutants = [mutant for mutant in MUTANTS if mutant.name in SAMPLE]
+    mutants += [mutant for mutant in DOT if mutant.name == DOT_SAMPLE]
+    outcomes = list(judge_all(mutants, seed=0))
+    assert len(outcomes) == len(SAMPLE) + 1
     for outcome in outcomes:
         assert outcome.killed, f"{outcome.mutant.name} has status {outcome.status}\n{outcome.output}"
         assert outcome.first_failure
@@ -54,8 +68,8 @@ def test_the_verdict_is_the_same_with_workers() -> None:
 
 @pytest.mark.parametrize(
     "mutants",
-    [pytest.param(MUTANTS[::8], marks=pytest.mark.exhaustive), pytest.param(MUTANTS, marks=pytest.mark.exhaustive)],
-    ids=["every eighth", "all"],
+    [pytest.param(some, marks=pytest.mark.exhaustive) for some in (MUTANTS[::8], MUTANTS, DOT)],
+    ids=["every eighth", "all", "inner products"],
 )
 def test_mutants_are_killed(mutants: tuple[Mutant, ...]) -> None:
     outcomes = list(judge_all(mutants, seed=0))
@@ -64,7 +78,7 @@ def test_mutants_are_killed(mutants: tuple[Mutant, ...]) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("kernels", [HONEST, EQUIVALENT], ids=["honest", "equivalent"])
+@pytest.mark.parametrize("kernels", [HONEST, EQUIVALENT, HONEST_DOT], ids=["honest", "equivalent", "inner products"])
 def test_what_keeps_the_contract_passes(kernels: list[Mutant]) -> None:
     for outcome in judge_all(kernels, seed=0):
         assert outcome.passed, f"{outcome.mutant.name} has status {outcome.status}\n{outcome.output}"

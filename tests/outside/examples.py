@@ -13,6 +13,7 @@ from pytest_lance_ar.targets.common import inputs
 from pytest_lance_ar.targets.common.embeddings import DIM, PACKAGE, word_embeddings
 from pytest_lance_ar.targets.common.inputs import Float32, Stream
 from pytest_lance_ar.targets.common.pq import cases, quantizer, reference
+from pytest_lance_ar.targets.common.pq.metric import Metric
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.target import BATTERY_DISTRIBUTIONS, SHAPES
 from pytest_lance_ar.targets.pq_l2.metric import L2
@@ -27,18 +28,40 @@ NAMES: Final = (*((shape, name) for shape in SHAPES for name in BATTERY_DISTRIBU
 
 @dataclass(frozen=True)
 class Example:
-    """vectors: (N, dim) and their codes (N, M) under the codebook (M, 256, dsub); queries: (Q, dim)."""
+    """vectors: (N, dim) and their codes (N, M) under the codebook (M, 256, dsub); queries: (Q, dim). metric: what
+    another implementation is asked for: "L2", "dot" or "cosine"."""
 
     shape: PqShape
     vectors: Float32
     codebook: Float32
     codes: NDArray[np.uint8]
     queries: Float32
+    metric: str = "L2"
 
-    def reference_distances(self) -> Float32:
+    def reference_distances(self, metric: Metric = L2) -> Float32:
         """The reference's distance of every query to every coded vector: (Q, N)."""
-        tables = (reference.distance_table(L2, query, self.codebook) for query in self.queries)
+        tables = (reference.distance_table(metric, query, self.codebook) for query in self.queries)
         return np.stack([reference.distances(table, self.codes) for table in tables])
+
+    def decoded(self) -> NDArray[np.float64]:
+        """What the codes stand for: (N, dim)."""
+        stored = self.codebook[np.arange(self.shape.num_sub_vectors), self.codes]
+        return stored.reshape(len(self.codes), -1).astype(np.float64)
+
+    def magnitudes(self) -> NDArray[np.float64]:
+        """The sum of |q x| over all dimensions, of every query and coded vector: (Q, N)."""
+        return np.asarray(np.abs(self.queries.astype(np.float64)) @ np.abs(self.decoded()).T)
+
+    def of_length_one(self) -> Example:
+        """The same vectors and queries, normalised and coded anew."""
+        vectors, queries = (
+            np.asarray(some / np.linalg.norm(some.astype(np.float64), axis=1, keepdims=True), np.float32)
+            for some in (self.vectors, self.queries)
+        )
+        codebook = quantizer.trained_codebook(vectors, self.shape, Stream(SEED, "of length one"))
+        return replace(
+            self, vectors=vectors, queries=queries, codebook=codebook, codes=quantizer.encode(vectors, codebook)
+        )
 
 
 def example(shape: PqShape, name: str) -> Example:

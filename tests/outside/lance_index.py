@@ -28,7 +28,7 @@ def codes_and_distances(example: Example) -> tuple[NDArray[np.uint8], Float32]:
         dataset = dataset.create_index(
             "vec",
             "IVF_PQ",
-            metric="L2",
+            metric=example.metric,
             num_partitions=1,
             num_sub_vectors=example.shape.num_sub_vectors,
             ivf_centroids=np.zeros((1, dim), np.float32),

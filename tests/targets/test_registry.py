@@ -45,7 +45,7 @@ def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_the_packages_targets_are_found() -> None:
-    assert {"ivf_pq_l2", "pq_l2"} <= set(targets())
+    assert set(targets()) == {"ivf_pq_l2", "pq_dot", "pq_l2"}
     assert isinstance(targets()["pq_l2"], PqL2)
 
 

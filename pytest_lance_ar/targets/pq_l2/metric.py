@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from pytest_lance_ar.targets.common.inputs import Float32, Stream
+from pytest_lance_ar.targets.common.inputs import Float32
 from pytest_lance_ar.targets.common.pq.metric import Metric
 
 
@@ -16,7 +16,7 @@ def term(query: Float32, centroids: Float32) -> Float32:
     return difference
 
 
-def midway(u: Float32, v: Float32, side: Float32, _stream: Stream) -> Float32:
+def midway(u: Float32, v: Float32, side: Float32) -> Float32:
     return np.asarray((u + v) * np.float32(0.5) + (v - u) * (side * np.float32(2.0**-9)), np.float32)
 
 

@@ -197,7 +197,7 @@ class DrawnCase:
         order = np.argsort(stored[:, 0], kind="stable")
         first = stream.below(len(stored) - k, self.queries)
         side = (stream.below(2, self.queries) * 2 - 1).astype(np.float32)[:, np.newaxis]
-        return self.metric.midway(stored[order[first]], stored[order[first + k]], side, stream)
+        return self.metric.midway(stored[order[first]], stored[order[first + k]], side)
 
     def structured(self, n: int, stream: Stream, codebook: Float32, query: Float32) -> Codes:
         """Codes: uint8 (n, M). The query is the first that they are searched with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pytest_lance_ar.targets.common.inputs import Float32, Stream
+from pytest_lance_ar.targets.common.inputs import Float32
 
 
 def as_drawn(vectors: Float32, _num_sub_vectors: int, _seed: int, _role: str) -> Float32:
@@ -19,7 +19,7 @@ class Metric:
 
     name: in words, for a report. term(query, centroids): what one dimension adds to a table entry, elementwise in
     float32, one operation after the other. operations: of the term, with its addition.
-    midway(u, v, side, stream): queries (Q, dim) to which the stored u and v, both (Q, dim), are nearly as near; side,
+    midway(u, v, side): queries (Q, dim) to which the stored u and v, both (Q, dim), are nearly as near; side,
     -1 or 1 (Q, 1), tells which is a little nearer.
     posed(vectors, num_sub_vectors, seed, role): drawn vectors of a role in the position that the seed chooses.
 
@@ -29,7 +29,7 @@ class Metric:
     name: str
     term: Callable[[Float32, Float32], Float32]
     operations: int
-    midway: Callable[[Float32, Float32, Float32, Stream], Float32]
+    midway: Callable[[Float32, Float32, Float32], Float32]
     posed: Callable[[Float32, int, int, str], Float32] = as_drawn
 
     def __repr__(self) -> str:
