@@ -14,7 +14,7 @@ from tests.mutants.mutant import BASES, DOT_BASES, Mutant
 HONEST = [Mutant("honest", name, name) for name in BASES]
 SAMPLE = ("float64 sums, rounded once", "N a multiple of 512: the last is lost")
 """Two that only a part of the suite can kill, for every run of the tests."""
-DOT_SAMPLE = "a factor on the threshold lowers it below zero"
+DOT_SAMPLE = "the radius counts the wrong way"
 
 
 def test_the_corpus_is_large_and_each_mutant_is_a_change_of_its_own() -> None:
