@@ -126,8 +126,9 @@ class Gate:
         places = work_places(timing_core_too=not prepare)
         with at_work(trial.deadline, progress, paths=places) as place:
             self._waited += place.seconds
-            prepared = prepare and self._measurement.prepare()
-            with platform.kept_off(trial.core) if prepare and not prepared else nullcontext():
+            if prepare:
+                self._measurement.prepare()
+            with platform.kept_off(trial.core) if prepare else nullcontext():
                 yield
 
     def earlier_examples(self) -> list[str]:

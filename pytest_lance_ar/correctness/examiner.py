@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import shlex
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final
@@ -72,7 +74,9 @@ class Examiner:
         self._rtol = rtol
         self._clock = clock
         self._code = code
+        self._awaited: threading.Thread | None = None
         self._host: KernelHost | None = None
+        self._loaded = False
         self._slowest = 0.0
         self._unusable: Failure | None = None
         self._failures: dict[str, Failure] = {}
@@ -87,6 +91,15 @@ class Examiner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    def is_compiling(self) -> bool:
+        """Whether the code is being made: time for what the suite needs later. Starts the process."""
+        if self._awaited is None:
+            with suppress(KernelFault):  # told of by the first case
+                self._start()
+            self._awaited = threading.Thread(target=self._await_code, daemon=True)
+            self._awaited.start()
+        return self._awaited.is_alive()
 
     def begin(self) -> None:
         """A new test starts."""
@@ -174,19 +187,29 @@ class Examiner:
         return wrong
 
     def _running_host(self) -> KernelHost:
-        if self._host is None:
-            failure = contract_failure(self.kernel, self.target)
-            if failure:
-                self._unusable = failure
-                raise KernelFault(failure)
-            self._host = KernelHost(self.target.driver, core=None, deadline=self._deadline, fenced=True)
+        host = self._host or self._start()
+        if not self._loaded:
             try:
-                self._host.load(self.kernel.source, self.kernel.name, code=self._code())
+                host.load(self.kernel.source, self.kernel.name, code=self._code())
+                self._loaded = True
             except KernelFault as fault:
                 self._stop()
                 self._unusable = fault.failure
                 raise
+        return host
+
+    def _start(self) -> KernelHost:
+        failure = contract_failure(self.kernel, self.target)
+        if failure:
+            self._unusable = failure
+            raise KernelFault(failure)
+        self._host = KernelHost(self.target.driver, core=None, deadline=self._deadline, fenced=True)
+        self._loaded = False
         return self._host
+
+    def _await_code(self) -> None:
+        with suppress(KernelFault):
+            self._code()
 
     def _stop(self) -> None:
         if self._host is not None:

@@ -66,6 +66,14 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 @contextmanager
+def kept_to(core: int | None) -> Iterator[None]:
+    """Keep this thread, and what it starts, on a core where there is but one other: who is waited for has that."""
+    two = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 2
+    with pinned(core if two else None):
+        yield
+
+
+@contextmanager
 def kept_off(core: int | None) -> Iterator[None]:
     """Keep this thread, and the processes that it starts, off a core, if there is another one."""
     others = os.sched_getaffinity(0) - {core} if hasattr(os, "sched_getaffinity") and core is not None else set()

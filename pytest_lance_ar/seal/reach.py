@@ -47,14 +47,18 @@ def imported(root: Path, sealed: Collection[Path]) -> Iterator[Path]:
 
 @contextmanager
 def paths_closed(root: Path, here: Path) -> Iterator[None]:
-    """Meanwhile nothing in the project's directory, or in the working one, is imported by its name."""
+    """Meanwhile nothing in the project's directory, or in the working one, is imported by its name.
+
+    Nor is what is imported rewritten as tests are: that takes a second where Python may not store what it compiles.
+    """
     inside = {str(here.resolve()), *map(str, _entries_inside(root.resolve()))}
-    before = list(sys.path)
+    before, finders = list(sys.path), list(sys.meta_path)
+    sys.meta_path[:] = [finder for finder in finders if not type(finder).__module__.startswith("_pytest.")]
     sys.path[:] = [entry for entry in before if str(Path(entry).resolve()) not in inside or Path(entry).name in _SITES]
     try:
         yield
     finally:
-        sys.path[:] = before
+        sys.path[:], sys.meta_path[:] = before, finders
 
 
 def _entries_inside(root: Path) -> list[Path]:

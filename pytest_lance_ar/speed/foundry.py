@@ -25,9 +25,8 @@ class Foundry:
     """The machine code of a trial's kernels. known: what is there already, by the hash of the source."""
 
     def __init__(self, target: Target, *, deadline: Deadline, known: Mapping[str, bytes]) -> None:
-        self.start_seconds = 0.0
-        """What it takes to start a process, and, below, to compile: of the kernel that came last."""
-        self.compile_seconds = 0.0
+        self.costs: dict[str, dict[str, float]] = {}
+        """What it took to start a process, and to compile in it, in seconds, by the hash of the source."""
         self._target = target
         self._deadline = deadline
         self._codes = dict(known)
@@ -92,7 +91,7 @@ class Foundry:
                 for _ in range(CALLS):
                     pack.call(0)
                 host.drop(number, [pack])
-            self.start_seconds, self.compile_seconds = started - begun, time.perf_counter() - started
+            self.costs[kernel.sha256] = {"start": started - begun, "compile": time.perf_counter() - started}
             return host.code()
 
 

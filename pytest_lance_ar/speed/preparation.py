@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
+from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.quarry import Cancelled, Quarry
@@ -62,9 +63,10 @@ class Preparation:
         self._closed = threading.Event()
         self._error: BaseException | None = None
         self._hosts: list[KernelHost] = []
-        self._quarries = [Quarry(target, queries, self.seed, processes=1)]
         self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
-        self._thread.start()
+        with platform.kept_to(core):
+            self._quarries = [Quarry(target, queries, self.seed, processes=1)]
+            self._thread.start()
 
     def wait(self) -> None:
         """Wait until all is ready. Raises what stopped it: KernelFault, IncumbentFailed."""

@@ -18,6 +18,10 @@ from pytest_lance_ar.targets.registry import reference_of, referenced
 _STATEMENT: Final = "from pytest_lance_ar.speed.quarry import main; main({target!r}, {combos!r}, {queries}, {seed})"
 
 
+NICENESS: Final = 10
+"""What is compiled is waited for first."""
+
+
 class Cancelled(Exception):
     """What was waited for was given up."""
 
@@ -90,6 +94,7 @@ class Quarry:
 
 def main(target: str, combos: Sequence[int], queries: int, seed: int) -> None:
     """Entry point of such a process: build, and hand over each workload as soon as it is there."""
+    os.nice(NICENESS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     builder = referenced(target)
     places: Sequence[Combo] = builder.combos

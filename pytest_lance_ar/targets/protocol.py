@@ -146,6 +146,10 @@ class Examiner(Protocol):
         """Ends the test where the kernel fails the case. Returns the seconds that its slowest call took."""
         ...
 
+    def is_compiling(self) -> bool:
+        """Whether the kernel is being compiled: time for the suite to make ready what it needs later."""
+        ...
+
 
 class Driver(Protocol):
     """One kernel object inside its own process: a target's driver module has a class `Driver` of this form.

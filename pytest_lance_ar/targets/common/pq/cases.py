@@ -23,7 +23,7 @@ from pytest_lance_ar.targets.protocol import Instance
 LIMITS: Final = {"N": 1_200_000, "k": 70_000, "M": 512, "dsub": 1024, "K": 256}
 """The largest sizes that a drawn case has."""
 MAX_DIM: Final = 4096
-FIXTURE_VECTORS: Final = 2048
+FIXTURE_VECTORS: Final = 1024
 QUERIES_PER_CASE: Final = 3
 STRUCTURES: Final = (
     "plain",
@@ -69,7 +69,7 @@ def fixture(shape: PqShape, distribution: str, seed: int, count: int = FIXTURE_V
 class DrawnCase:
     """Inputs drawn from a distribution by seed.
 
-    fixture: seed of a trained codebook and of 2,048 coded vectors, from which n are picked; None builds a codebook
+    fixture: seed of a trained codebook and of 1,024 coded vectors, from which n are picked; None builds a codebook
     of sampled vectors and codes of the given structure from `seed` alone. code_sets: how many sets one kernel packs;
     with more than one, each has its own n and k, and a second kernel object, of another codebook, lives beside it.
     scale: all vectors are multiplied by 10^scale.

@@ -7,7 +7,7 @@ most comes first.
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import chain, islice, product
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pytest_lance_ar.targets.common import strategies
 from pytest_lance_ar.targets.common.pq import domain, sessions, specs
 from pytest_lance_ar.targets.common.pq import strategies as pq
-from pytest_lance_ar.targets.common.pq.cases import FIXTURE_VECTORS, DrawnCase
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase, fixture
 from pytest_lance_ar.targets.common.pq.metric import Metric
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.target import (
@@ -46,6 +46,8 @@ EXAMPLES = {
 }
 """How many examples a trial has for each test: drawn by Hypothesis, or from a fixed list with a new seed each trial."""
 
+LARGEST_IN_BATTERY = 2048
+
 AT_ONCE = 0.5
 """Seconds. Keeping 70,000 nearest in a sorted array takes longer."""
 
@@ -53,8 +55,14 @@ SMALL = PqShape(32, 8, 256)
 SMALLER = PqShape(16, 4, 256)
 
 
-def test_earlier_falsifying_examples(examiner: Examiner, metric: Metric, earlier_cases: list[str]) -> None:
+def test_earlier_falsifying_examples(
+    examiner: Examiner, metric: Metric, fixture_seed: int, earlier_cases: list[str]
+) -> None:
     """What an earlier trial's kernel failed on is tried first."""
+    for shape, distribution in product(SHAPES, BATTERY_DISTRIBUTIONS):
+        if not examiner.is_compiling():
+            break
+        fixture(shape, distribution, fixture_seed)
     for spec in [DrawnCase(metric, PqShape(2, 1, 2), "uniform", seed=0, n=2, k=1).spec, *earlier_cases]:
         examiner.examine(specs.parse(metric, spec))
 
@@ -177,7 +185,7 @@ def test_large_n(examiner: Examiner, metric: Metric, fixture_seed: int) -> None:
 
 @pytest.mark.parametrize("distribution", BATTERY_DISTRIBUTIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@given(seed=strategies.seeds, n=st.integers(1, FIXTURE_VECTORS), k=strategies.ks)
+@given(seed=strategies.seeds, n=st.integers(1, LARGEST_IN_BATTERY), k=strategies.ks)
 def test_battery(
     examiner: Examiner, metric: Metric, fixture_seed: int, shape: PqShape, distribution: str, seed: int, n: int, k: int
 ) -> None:
