@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import select
 import signal
@@ -13,16 +12,15 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-import pytest_lance_ar
-from pytest_lance_ar.host import cgroup, confinement, fences, namespaces, platform, wire
-from pytest_lance_ar.host.process import KernelProcess, RanUnasked
+from pytest_lance_ar.host import cgroup, confinement, fences, forkserver, namespaces, platform, wire
+from pytest_lance_ar.host.launch import environment, packages_of, program
+from pytest_lance_ar.host.process import KernelProcess, RanUnasked, Started
 from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 from pytest_lance_ar.text import lines, one_line
@@ -48,20 +46,10 @@ MOST_CODE: Final = 64 << 20
 SENTENCE: Final = 300
 """Characters of a kernel's own words that a sentence of ours quotes."""
 
-_BOOTSTRAP: Final = (
-    "import sys; del sys.path[0]; sys.path.extend(p for p in {paths!r} if p not in sys.path); "
-    # By its place, not by a directory that holds more: beside an editable install lies the user's project.
-    "from importlib.util import module_from_spec as module, spec_from_file_location as spec_at; "
-    "places = {places!r}; specs = [spec_at(name, place) for name, place in places.items()]; "
-    "sys.modules.update((spec.name, module(spec)) for spec in specs); "
-    "[spec.loader.exec_module(sys.modules[spec.name]) for spec in specs]; "
-    "{statement}"
-)
 _MAIN: Final = (
     "from pytest_lance_ar.host.child import main; "
     "main({channel}, {requests}, {replies}, {driver!r}, {packages!r}, {core}, {confined}, {user}, {without!r})"
 )
-_KEPT_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _STARTING: Final = threading.Lock()
 """Held while a process is started and not among the known yet, and while strays are looked for."""
 _LIVE: Final[set[int]] = set()
@@ -181,31 +169,46 @@ class KernelHost:
         # Two descriptions of one file: what the kernel does to its own is nothing to the gate's.
         self._output = os.open(self._directory / "output", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         output = os.open(self._directory / "output", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        statement = _MAIN.format(
-            channel=channel.fileno(),
-            requests=requests,
-            replies=replies,
-            driver=driver,
-            packages=tuple(packages),
-            core=-1 if core is None else core,
-            confined=confined,
-            user=self._scratch.user,
-            without=tuple(without),
-        )
         apart = confined and "namespaces" not in without
+
+        def statement(channel: int, requests: int, replies: int) -> str:
+            return _MAIN.format(
+                channel=channel,
+                requests=requests,
+                replies=replies,
+                driver=driver,
+                packages=tuple(packages),
+                core=-1 if core is None else core,
+                confined=confined,
+                user=self._scratch.user,
+                without=tuple(without),
+            )
+
+        descriptors = (channel.fileno(), requests, replies)
         platform.adopt_orphans()
         try:
-            with _STARTING, platform.fixed_addresses(), namespaces.of_processes() if apart else nullcontext():
-                process = subprocess.Popen(
-                    [sys.executable, "-E", "-B", "-c", program(statement, packages)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    cwd=self._directory,
-                    env=environment(self._directory),
-                    pass_fds=(channel.fileno(), requests, replies),
-                    start_new_session=True,
+            with _STARTING:
+                process: Started | None = forkserver.forked(
+                    statement(*forkserver.DESCRIPTORS),
+                    packages,
+                    directory=self._directory,
+                    output=output,
+                    descriptors=descriptors,
+                    apart=apart,
+                    known=_LIVE,
                 )
+                if process is None:
+                    with platform.fixed_addresses(), namespaces.of_processes() if apart else nullcontext():
+                        process = subprocess.Popen(
+                            [sys.executable, "-E", "-B", "-c", program(statement(*descriptors), packages)],
+                            stdin=subprocess.DEVNULL,
+                            stdout=output,
+                            stderr=output,
+                            cwd=self._directory,
+                            env=environment(self._directory),
+                            pass_fds=descriptors,
+                            start_new_session=True,
+                        )
                 _LIVE.add(process.pid)
             self._process = KernelProcess(process, dies_at=deadline.moment + WATCHDOG_SECONDS, timed=core is not None)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # too many processes, no memory
@@ -537,43 +540,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def environment(directory: Path | None) -> dict[str, str]:
-    """A small environment: one thread, nothing of the user's. directory: the home of a process that is a kernel's."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    home = {}
-    if directory is not None:
-        home = {"HOME": str(directory), "TMPDIR": str(directory), "NUMBA_CACHE_DIR": str(directory / "numba")}
-    return {
-        **kept,
-        **dict.fromkeys(platform.THREAD_VARIABLES, "1"),
-        **home,
-        "PYTHONHASHSEED": "0",
-    }
-
-
-def packages_of(*modules: str) -> dict[str, str]:
-    """The packages of these modules and this one, by name: the file that each is loaded from."""
-    places = {pytest_lance_ar.__name__: str(pytest_lance_ar.__file__)}
-    for name in (module.partition(".")[0] for module in modules):
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
-            places.setdefault(name, spec.origin)
-    return places
-
-
-def program(statement: str, packages: Mapping[str, str] | None = None) -> str:
-    """A program that runs a statement with this very package, or these, and with nothing of the user's project within
-    reach. packages: what `packages_of` tells."""
-    return _BOOTSTRAP.format(paths=_import_paths(), places=packages or packages_of(), statement=statement)
-
-
-def _import_paths() -> list[str]:
-    """Where the child finds the packages it needs, behind its own site directories."""
-    places = []
-    for package in ("numpy", "numba", "llvmlite"):
-        spec = importlib.util.find_spec(package)
-        if spec is not None and spec.submodule_search_locations:
-            places.append(str(Path(spec.submodule_search_locations[0]).parent))
-    return list(dict.fromkeys(places))

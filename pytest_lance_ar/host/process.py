@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import ClassVar, Final
 
 from pytest_lance_ar.host import platform
+from pytest_lance_ar.host.forkserver import Forked
 
 END_SECONDS: Final = 5.0
 """How long what was killed may take to be gone: it has memory to give back."""
@@ -31,6 +32,9 @@ BEHIND_ONCE_NS: Final = 40_000_000
 """And all that it may take beyond that average: what happens now and then, as when a thread pool goes to sleep."""
 
 
+Started = subprocess.Popen[bytes] | Forked
+
+
 class RanUnasked(Exception):
     """The process computed while nobody waited for it; the message says when and for how long."""
 
@@ -41,7 +45,7 @@ class KernelProcess:
     _last: ClassVar[KernelProcess | None] = None
     """That ran last, of those that are timed."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, dies_at: float, timed: bool) -> None:
+    def __init__(self, process: Started, *, dies_at: float, timed: bool) -> None:
         """dies_at: the time (`time.time()`) at which it is killed, whatever the gate waits for then. timed: stops are
         seen and the clock is looked at; where nothing is timed, a stop is asked for and no more: on a machine that is
         busy, to see it takes as long as the call itself."""

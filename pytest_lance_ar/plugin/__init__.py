@@ -28,9 +28,10 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if getattr(early_config.known_args_namespace, "lance_ar", False) and not options.is_windows():
         with paths_closed(early_config.rootpath, early_config.invocation_params.dir):
-            from pytest_lance_ar.host.platform import one_thread
+            from pytest_lance_ar.host import forkserver, platform
 
-            one_thread()  # before numpy is imported
+            platform.one_thread()  # before numpy is imported
+            forkserver.begin()  # it imports numba meanwhile
             from pytest_lance_ar.plugin.threshold import before_conftests
 
         before_conftests(early_config)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Final
 
-from pytest_lance_ar.host.parent import environment, packages_of, program
+from pytest_lance_ar.host.launch import environment, packages_of, program
 from pytest_lance_ar.targets.protocol import Combo, Instance, Target
 from pytest_lance_ar.targets.registry import reference_of, referenced
 

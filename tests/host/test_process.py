@@ -174,5 +174,5 @@ def test_the_end_of_a_process_is_not_waited_for_without_end(
         patch.setattr(KernelProcess, "_signal", lambda _self, _number: None)
         busy.end()
     assert busy.popen.poll() is None
-    busy.popen.kill()
+    os.kill(busy.pid, signal.SIGKILL)
     busy.popen.wait()

@@ -1,0 +1,231 @@
+"""A warm process, from which those of kernels are forked: numpy and numba are imported once a run.
+
+It is there before any kernel is, loads none, and hears the gate alone. What it forks is the gate's own child: its
+parent ends at once, and the gate adopts it. So nothing of a kernel ever reaches this process, and what it hands on is
+what a process has that has just imported numba. Where there is none, processes are started one by one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import fcntl
+import gc
+import importlib
+import json
+import math
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_lance_ar.host import platform
+from pytest_lance_ar.host.launch import environment, program
+
+DESCRIPTORS: Final = (3, 4, 5)
+"""What the three descriptors that are handed over are in the process that is forked."""
+FORK_SECONDS: Final = 120.0
+"""Allowance for a process, the first one with all that is imported for it."""
+_STATEMENT: Final = "from pytest_lance_ar.host.forkserver import serve; serve({channel})"
+_MESSAGE: Final = 1 << 16
+_NEWPID: Final = 0x20000000
+_FIRST_FREE: Final = 64
+
+
+class Forked:
+    """A process that is this one's child, though another forked it; as `subprocess.Popen` has it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                self.returncode = 0  # somebody else took it
+            else:
+                if pid == self.pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float = math.inf) -> int:
+        """Raises subprocess.TimeoutExpired."""
+        ends = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() >= ends:
+                raise subprocess.TimeoutExpired("a kernel's process", timeout)
+            time.sleep(0.002)
+        return status
+
+
+class _Server:
+    def __init__(self) -> None:
+        self._channel, channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.owner = os.getpid()
+        with channel, platform.fixed_addresses():
+            self.process = subprocess.Popen(
+                [sys.executable, "-E", "-B", "-c", program(_STATEMENT.format(channel=channel.fileno()))],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=environment(None),
+                pass_fds=(channel.fileno(),),
+                start_new_session=True,
+            )
+        atexit.register(self.end)
+
+    def fork(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> int:
+        """The number of the new process. Raises OSError, ValueError."""
+        self._channel.settimeout(FORK_SECONDS * platform.patience())
+        socket.send_fds(self._channel, [json.dumps(message).encode()], list(descriptors))
+        return int(self._channel.recv(_MESSAGE) or b"0")
+
+    def end(self) -> None:
+        atexit.unregister(self.end)
+        if self.owner != os.getpid():
+            return
+        self._channel.close()
+        self.process.kill()
+        self.process.wait()
+
+
+_LOCK: Final = threading.Lock()
+_server: _Server | None = None
+_broken = False
+
+
+def begin() -> None:
+    """Start it, if it is not there; who needs a process later need not wait for its imports then."""
+    global _server
+    with _LOCK:
+        if not _broken and sys.platform.startswith("linux") and (_server is None or _server.owner != os.getpid()):
+            with suppress(OSError, subprocess.SubprocessError):
+                _server = _Server()
+
+
+def forked(
+    statement: str,
+    packages: Mapping[str, str],
+    *,
+    directory: Path,
+    output: int,
+    descriptors: Sequence[int],
+    apart: bool,
+    known: set[int],
+) -> Forked | None:
+    """A new process that runs a statement, with the descriptors as DESCRIPTORS; None where it must be started anew.
+
+    directory: its home. output: what it prints to. apart: the first of a process namespace, where that can be.
+    known: the processes of this one, among which the server is from now on.
+    """
+    global _server, _broken
+    begin()
+    with _LOCK:
+        if _server is None:
+            return None
+        known.add(_server.process.pid)
+        message = {
+            "statement": statement,
+            "packages": dict(packages),
+            "directory": str(directory),
+            "environment": environment(directory),
+            "apart": apart and os.geteuid() == 0,
+        }
+        try:
+            pid = _server.fork(message, (output, *descriptors))
+        except (OSError, ValueError):
+            pid = 0
+        if pid <= 0:  # never again in this run
+            _server.end()
+            _server, _broken = None, True
+            return None
+        return Forked(pid)
+
+
+def serve(channel_number: int) -> None:
+    """Entry point of the server: fork what the gate asks for, until the gate is gone."""
+    importlib.import_module("numba")
+    importlib.import_module("pytest_lance_ar.host.child")
+    channel = socket.socket(fileno=channel_number)
+    gc.collect()
+    gc.freeze()  # else a collection touches, and so copies, what is shared
+    while True:
+        body, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE, 1 + len(DESCRIPTORS))
+        if not body:
+            return
+        pid = _fork(json.loads(body), descriptors, channel)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        channel.send(str(pid).encode())
+
+
+def _fork(message: Mapping[str, Any], descriptors: Sequence[int], channel: socket.socket) -> int:
+    """Fork twice. The one between ends, is waited for, and with it gone the other one begins, as the gate's child."""
+    told, tell = os.pipe()
+    held, hold = os.pipe()
+    between = os.fork()
+    if between == 0:
+        try:
+            if message["apart"]:
+                ctypes.CDLL(None).unshare(_NEWPID)
+            pid = os.fork()
+            if pid == 0:
+                os.close(hold)
+                os.read(held, 1)
+                channel.detach()  # it is closed below, and its number is another's then
+                _become(message, descriptors)
+            os.write(tell, str(pid).encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+    os.close(held)
+    os.waitpid(between, 0)
+    os.close(hold)
+    pid = int(os.read(told, 32) or b"0")
+    os.close(told)
+    return pid
+
+
+def _become(message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    """Be the process that was asked for, and never return."""
+    status = 1
+    try:
+        os.setsid()
+        output, *others = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _FIRST_FREE) for descriptor in descriptors)
+        for standard in (1, 2):
+            os.dup2(output, standard)
+        for descriptor, wanted in zip(others, DESCRIPTORS, strict=True):
+            os.dup2(descriptor, wanted, inheritable=False)
+        os.closerange(max(DESCRIPTORS) + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os.chdir(message["directory"])
+        os.environ.clear()
+        os.environ.update(message["environment"])
+        sys.modules["numba"].core.config.reload_config()
+        for name, place in message["packages"].items():
+            if name not in sys.modules:
+                spec = spec_from_file_location(name, place)
+                assert spec is not None
+                assert spec.loader is not None
+                sys.modules[name] = module_from_spec(spec)
+                spec.loader.exec_module(sys.modules[name])
+        exec(message["statement"], {"__name__": "__main__"})
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
