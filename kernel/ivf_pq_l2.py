@@ -164,11 +164,10 @@ def offer(distance, row_id, best, ids):
 
 
 @njit
-def candidates(
-    query, columns, cross, reach, factor, centroids, packed, starts, offsets, partitions, k, table, shared, scratch
-):
+def candidates(query, columns, cross, reach, factor, centroids, packed, starts, offsets, partitions, k, table, scratch):
     """Partition and place in it, (n, 2), of vectors among which the k nearest are; (0, 2) if they are too many."""
     num_sub_vectors, _, num_centroids = columns.shape
+    shared = np.empty((num_sub_vectors, num_centroids), np.float32)
     fill_shared(query, columns, shared)
     length = np.sqrt(squared_length(query, np.zeros_like(query)))
     places = np.empty((8 * k + 256, 2), np.int64)
@@ -214,49 +213,26 @@ def candidates(
 
 
 @njit
-def search_partitions(query, shape, factor, model, work, packed, rows, partitions, k):
-    """The min(k, n) nearest of the n vectors in the partitions: row ids and distances, ascending by distance.
-
-    Few arrays, since each takes a part of a microsecond to hand over. shape: M, dsub, K, P and whether there is a
-    `cross`; model: codebook, columns, centroids, reach and cross; rows: starts, offsets and row ids; work: scratch.
-    """
-    num_sub_vectors, dsub, num_centroids, count, crossed = shape
-    dim, entries = num_sub_vectors * dsub, num_sub_vectors * num_centroids
-    at = entries * dsub
-    codebook = model[:at].reshape(num_sub_vectors, num_centroids, dsub)
-    columns = model[at : 2 * at].reshape(num_sub_vectors, dsub, num_centroids)
-    centroids = model[2 * at : 2 * at + count * dim].reshape(count, dim)
-    reach = model[2 * at + count * dim : 2 * at + count * dim + count]
-    cross = model[2 * at + count * dim + count :].reshape(crossed * count, num_sub_vectors, num_centroids)
-    starts, offsets, row_ids = rows[: count + 1], rows[count + 1 : 2 * count + 2], rows[2 * count + 2 :]
-    table = work[:entries].reshape(num_sub_vectors, num_centroids)
-    shared = work[entries : 2 * entries].reshape(num_sub_vectors, num_centroids)
-    scratch = work[2 * entries :]
-    total, visited = 0, 0
+def search_partitions(
+    query, codebook, columns, cross, reach, factor, centroids, packed, row_ids, starts, offsets, partitions, k
+):
+    """The min(k, n) nearest of the n vectors in the partitions: row ids and distances, ascending by distance."""
+    num_sub_vectors, dsub, num_centroids = columns.shape
+    total, largest, visited = 0, 0, 0
     for p in partitions:
         size = offsets[p + 1] - offsets[p]
         total += size
+        largest = max(largest, size)
         visited += size > 0
     k = min(k, total)
     ids = np.full(k, -1, np.int64)
     best = np.full(k, np.inf, np.float32)
+    table = np.empty((num_sub_vectors, num_centroids), np.float32)
+    scratch = np.empty((largest + 7) // 8 * 8, np.float32)
     places = np.empty((0, 2), np.int64)
     if visited * dsub > 96 and 32 * k <= visited * num_centroids and len(cross):
         places = candidates(
-            query,
-            columns,
-            cross,
-            reach,
-            factor,
-            centroids,
-            packed,
-            starts,
-            offsets,
-            partitions,
-            k,
-            table,
-            shared,
-            scratch,
+            query, columns, cross, reach, factor, centroids, packed, starts, offsets, partitions, k, table, scratch
         )
     for i in range(len(places)):
         p, n = places[i]
@@ -283,26 +259,25 @@ class IvfPqKernel:
 
     def __init__(self, shape: PqShape, codebook: NDArray[np.float32], centroids: NDArray[np.float32]) -> None:
         num_sub_vectors, dsub = shape.num_sub_vectors, shape.sub_vector_dim
-        columns = np.ascontiguousarray(codebook.transpose(0, 2, 1))
+        self.codebook = codebook
+        self.columns = np.ascontiguousarray(codebook.transpose(0, 2, 1))
+        self.centroids = centroids
         with np.errstate(over="ignore", invalid="ignore"):
             squares = (codebook.astype(np.float64) ** 2).sum(axis=2)
-            cross = np.empty(0, np.float32)
+            cross = np.empty((0, num_sub_vectors, shape.num_centroids), np.float32)
             if len(centroids) * squares.size <= MOST_CROSS:
                 parts = centroids.reshape(-1, num_sub_vectors, dsub).transpose(1, 0, 2)
-                cross = 2 * np.matmul(parts, columns).transpose(1, 0, 2) + squares
+                cross = 2 * np.matmul(parts, self.columns).transpose(1, 0, 2) + squares
+            self.cross = np.ascontiguousarray(cross, np.float32)
             lengths = np.sqrt((centroids.astype(np.float64) ** 2).sum(axis=1))
-            reach = lengths + np.sqrt(squares.max(axis=1).sum())
-            model = [codebook, columns, centroids, reach, cross]
-            self.model = np.concatenate([array.astype(np.float32).reshape(-1) for array in model])
-        self.shape = num_sub_vectors, dsub, shape.num_centroids, len(centroids), int(len(cross) > 0)
+            self.reach = (lengths + np.sqrt(squares.max(axis=1).sum())).astype(np.float32)
         # Of (|q| + |c| + |b|)^2, what two sums of such terms in float32 may be apart (Higham, section 3.1), twice.
         self.factor = np.float32(4 * UNIT * (num_sub_vectors + dsub + shape.dim // 4 + 10))
 
     def pack_partitions(
         self, codes: NDArray[np.uint8], row_ids: NDArray[np.int64], offsets: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.int64]]:
-        """Scratch, then the codes of each partition, from starts[p] on, in tiles of (blocks of eight vectors, TILE
-        sub-vectors, 8), then starts, offsets and row ids. Not timed."""
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Codes of each partition, from starts[p] on, in tiles of (blocks of eight vectors, TILE sub-vectors, 8)."""
         num_sub_vectors = codes.shape[1]
         starts = [0]
         parts = []
@@ -313,16 +288,25 @@ class IvfPqKernel:
             eights = padded.reshape(blocks, 8, num_sub_vectors).transpose(0, 2, 1)
             parts += [eights[:, m : m + TILE].reshape(-1) for m in range(0, num_sub_vectors, TILE)]
             starts.append(starts[-1] + padded.size)
-        largest = int(np.diff(offsets).max())
-        work = np.empty(2 * num_sub_vectors * self.shape[2] + (largest + 7) // 8 * 8, np.float32)
-        return work, np.concatenate(parts), np.concatenate([starts, offsets, row_ids])
+        return np.concatenate(parts), row_ids, np.array(starts), offsets
 
     def search(
         self,
-        index: tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.int64]],
+        index: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
         query: NDArray[np.float32],
         partitions: NDArray[np.int64],
         k: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The nearest of all vectors in the partitions. Timed."""
-        return search_partitions(query, self.shape, self.factor, self.model, *index, partitions, k)
+        return search_partitions(
+            query,
+            self.codebook,
+            self.columns,
+            self.cross,
+            self.reach,
+            self.factor,
+            self.centroids,
+            *index,
+            partitions,
+            k,
+        )
