@@ -126,7 +126,7 @@ class Drawn:
 
     def instance(self, calls: int = 3) -> Instance:
         rng = np.random.default_rng(self.seed)
-        shapes = [((self.n + i, self.dim), (calls, self.dim)) for i in range(self.sets)]
+        shapes = [((self.n * (i + 1), self.dim), (calls, self.dim)) for i in range(self.sets)]
         return instance_of(self.dim, [(self._of(stored, rng), self._of(asked, rng)) for stored, asked in shapes])
 
     def _of(self, shape: tuple[int, int], rng: np.random.Generator) -> Bytes:
