@@ -17,10 +17,12 @@ from pytest_lance_ar.commands.stored import add_state_to, store_at
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.memory.upstream import CHECKLIST, Replay, pull_request, verdict_on_porting
+from pytest_lance_ar.memory.upstream import Replay, checklist, pull_request, verdict_on_porting
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.memory import Tried, lineage
 from pytest_lance_ar.store.store import Store, StoreError
+from pytest_lance_ar.targets.protocol import Target
+from pytest_lance_ar.targets.registry import named
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind, Interval
 from pytest_lance_ar.trial.options import DEFAULT_BUDGET
@@ -69,7 +71,7 @@ def finalize(store: Store, out: Path, measure: Duel | None) -> int:
         kernel = str(record.report["kernel"]) if record else "the kernel"
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / "PULL_REQUEST.md", pull_request(kernel, steps, replay, _host()))
-        write_atomically(out / "CHECKLIST.md", CHECKLIST)
+        write_atomically(out / "CHECKLIST.md", checklist(_target(store)))
     except (KernelFault, IncumbentFailed) as error:
         in_time = error.failure.kind not in (FaultKind.TIMEOUT, FaultKind.BUSY)
         return _refuse(f"not replayed: {error}", ExitCode.DISCARD if in_time else ExitCode.INCONCLUSIVE)
@@ -77,6 +79,12 @@ def finalize(store: Store, out: Path, measure: Duel | None) -> int:
         return _refuse(str(error), ExitCode.USAGE)
     print(f"{verdict_on_porting(replay)}\nwrote {out / 'PULL_REQUEST.md'} and {out / 'CHECKLIST.md'}")
     return 0
+
+
+def _target(store: Store) -> Target:
+    incumbent = store.incumbent
+    assert incumbent is not None, "verified before"
+    return named(incumbent.target)
 
 
 def _replay(store: Store, steps: tuple[Tried, ...], measure: Duel) -> Replay:

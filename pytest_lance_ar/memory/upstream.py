@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_lance_ar.store.memory import Tried
+from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial.evidence import Interval, SpeedEvidence
 from pytest_lance_ar.trial.verdict import GUARD
@@ -15,7 +16,7 @@ from pytest_lance_ar.trial.verdict import GUARD
 WORTH_PORTING: Final = 1.10
 """The total gain from which a port is worth a maintainer's time."""
 
-CHECKLIST: Final = """\
+_CHECKLIST: Final = """\
 # Before this goes upstream
 
 - [ ] `python -m pytest_lance_ar audit --replay` ends with 0: the total gain is real, and no guard workload is lost.
@@ -23,14 +24,6 @@ CHECKLIST: Final = """\
 - [ ] The diff was read line by line by a person who could explain each technique; no line is there by accident.
 - [ ] Each technique is named, with what it costs in memory and in packing, and for which shapes and data it pays.
 - [ ] The kernel's paths were run on every CPU they are for (AVX-512, AVX2, SSE, NEON), not only on the one at hand.
-
-Lance:
-
-- [ ] The technique, not the Python, is ported to Lance's Rust kernel at HEAD (`rust/lance-index/src/vector/pq/`).
-- [ ] `cargo test -p lance-index` passes; a test of the new path fails when the path is broken.
-- [ ] `cargo bench -p lance-index --bench pq_dist_table` and `--bench pq_assignment`, before and after, on one machine.
-- [ ] The share of a whole query that this is was measured on a real index, and is named in the pull request.
-- [ ] Lance is Apache-2.0: this work (MIT or Apache-2.0, at your choice) goes there under Apache-2.0.
 - [ ] The pull request says what was measured, how, and where it loses.
 """
 
@@ -55,6 +48,11 @@ class Replay:
     def lost_guards(self) -> int:
         guards = self.speed.guards.workloads if self.speed.guards else ()
         return sum(guard.interval.low > GUARD for guard in guards)
+
+
+def checklist(target: Target) -> str:
+    """What is to be done before a kernel goes upstream, here and where kernels of this target go."""
+    return "\n".join(filter(None, [_CHECKLIST, target.upstream]))
 
 
 def pull_request(kernel: str, steps: Sequence[Tried], replay: Replay | None, host: Sequence[str]) -> str:

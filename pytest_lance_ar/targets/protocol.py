@@ -181,12 +181,14 @@ class Target(Protocol):
     """A kind of kernel. Implementations are stateless; one that derives from this class has its defaults.
 
     benchmarks: the module that has what `bench` times beside combos and guards, as `benchmarks` says; no part of the
-    edition. A scalar kernel to begin with, `baseline.py`, and `program.md`, whose first line says what the kernel is
+    edition. upstream: what is to be done before such a kernel goes where it is used, for the checklist of `finalize`.
+    A scalar kernel to begin with, `baseline.py`, and `program.md`, whose first line says what the kernel is
     and whose rest tells an agent about it, lie beside the suite.
     """
 
     api: int = API
     benchmarks: str = ""
+    upstream: str = ""
 
     @property
     def name(self) -> str: ...

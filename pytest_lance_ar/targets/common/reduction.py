@@ -22,20 +22,20 @@ FEW_VALUES: Final = 64
 """So many numbers are simplified one by one."""
 
 
-class OfArrays(Case, Protocol):
-    """A frozen dataclass with arrays, and with k."""
+class Arrays(Case, Protocol):
+    """A frozen dataclass with arrays, and with k where there is one."""
 
     @property
     def k(self) -> int: ...
 
 
-A = TypeVar("A", bound=OfArrays)
+A = TypeVar("A", bound=Arrays)
 
 
 @dataclass(frozen=True)
 class Axis(Generic[A]):
     """An axis of a case's arrays. count: how long it is; kept: the case with these of its elements, in their order;
-    least: so many must stay."""
+    least: so many must stay. None stands for the case's own k, which is lowered at this place."""
 
     count: Callable[[A], int]
     kept: Callable[[A, NDArray[np.int64]], A]
@@ -47,8 +47,7 @@ def smallest(
 ) -> A:
     """The smallest case found that still fails.
 
-    axes: in the order in which they are cut; None is where k is lowered. floats, integers: names of the arrays whose
-    numbers are made simpler.
+    axes: in the order in which they are cut. floats, integers: names of the arrays whose numbers are made simpler.
     """
     return _Reduction(case, still_fails, axes, floats, integers).smallest()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Final
 
+from pytest_lance_ar.targets.common import lance
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.target import (
     BATTERY_DISTRIBUTIONS,
@@ -30,6 +31,7 @@ class IvfPqL2(Target):
     name = "ivf_pq_l2"
     kernel_class = "IvfPqKernel"
     driver = "pytest_lance_ar.targets.ivf_pq_l2.driver"
+    upstream = lance.UPSTREAM
     steps: ClassVar[Mapping[str, str]] = {"search": "search"}
     kernel_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"pytest_lance_ar": ("PqShape",)}
     suite = Path(__file__).with_name("test_ivf_pq_l2.py")

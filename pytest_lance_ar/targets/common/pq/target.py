@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common import inputs, lance
 from pytest_lance_ar.targets.common.pq import cases, guards, quantizer, reduction, specs
 from pytest_lance_ar.targets.common.pq.answers import instance_of
 from pytest_lance_ar.targets.common.pq.metric import Metric
@@ -53,6 +53,7 @@ class PqTarget(Target):
     driver: ClassVar[str]
     suite: ClassVar[Path]
     combos: ClassVar[tuple[Combo, ...]]
+    upstream = lance.UPSTREAM
     steps: ClassVar[Mapping[str, str]] = {"distance_table": "table", "probe_top_k": "scan"}
     kernel_names: ClassVar[Mapping[str, tuple[str, ...]]] = {"pytest_lance_ar": ("PqShape",)}
     suite_tests = frozenset(
