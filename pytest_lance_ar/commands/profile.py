@@ -74,10 +74,13 @@ def run(options: argparse.Namespace) -> int:
 def table(profiles: Sequence[Profile]) -> str:
     """The profiles, a line each."""
     names = list(profiles[0].steps)
-    heads = "".join(f"{name:>9} us    %" for name in names)
+    width = max(9, *(len(name) + 1 for name in names))
+    heads = "".join(f"{name:>{width}} us    %" for name in names)
     lines = [f"{'combo':<24}{'total us':>10}{heads}{'memory %':>10}{'compile s':>11}{'pack s':>8}"]
     for one in profiles:
-        parts = "".join(f"{one.steps[name] / 1000:12.1f} {100 * one.steps[name] / one.total_ns:4.0f}" for name in names)
+        parts = "".join(
+            f"{one.steps[name] / 1000:{width + 3}.1f} {100 * one.steps[name] / one.total_ns:4.0f}" for name in names
+        )
         memory = 100 * one.memory_ns / one.total_ns
         figures = f"{memory:10.1f}{one.compile_seconds:11.2f}{one.pack_seconds:8.3f}"
         lines.append(f"{one.combo:<24}{one.total_ns / 1000:10.1f}{parts}{figures}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from pytest_lance_ar.speed.handicap import handicapped, twin
 from pytest_lance_ar.speed.selftest import CYCLES, GAINS_PCT, selftest
+from pytest_lance_ar.targets.pq_l2.target import PqL2
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import SpeedEvidence
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -65,6 +66,28 @@ def test_a_twin_is_the_same_kernel_with_another_hash() -> None:
     assert "PqKernel" in namespace
 
 
+class Clock:
+    now = 0
+
+    def perf_counter_ns(self) -> int:
+        self.now += 10
+        return self.now
+
+
+def test_a_kernel_of_one_step_is_handicapped_as_well() -> None:
+    class Other(PqL2):
+        kernel_class = "OtherKernel"
+        steps: ClassVar[Mapping[str, str]] = {"search": "search"}
+
+    source = b"class OtherKernel:\n    def search(self, a, b):\n        clock.now += 100_000\n        return a + b\n"
+    clock = Clock()
+    namespace: dict[str, Any] = {"clock": clock}
+    exec(handicapped(Kernel("k.py", source), 0.03, Other()).source, namespace)
+    namespace["_time"] = clock
+    assert namespace["OtherKernel"]().search(1, 2) == 3
+    assert clock.now == pytest.approx(103_000, rel=0.005)
+
+
 def test_a_handicapped_kernel_takes_so_much_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     source = b"""
 class PqKernel:
@@ -75,14 +98,6 @@ class PqKernel:
         clock.now += 70_000
         return "the answer"
 """
-
-    class Clock:
-        now = 0
-        looks = 0
-
-        def perf_counter_ns(self) -> int:
-            self.now += 10
-            return self.now
 
     clock = Clock()
     namespace: dict[str, Any] = {"clock": clock}

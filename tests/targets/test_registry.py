@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,26 @@ def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_the_packages_targets_are_found() -> None:
     assert set(targets()) == {"ivf_pq_l2", "pq_dot", "pq_l2"}
     assert isinstance(targets()["pq_l2"], PqL2)
+
+
+def test_nothing_but_the_default_names_a_target_outside_its_room() -> None:
+    """Nor a class, a step or the data of one kind of kernel."""
+    package = Path(folder.__file__).parents[1]
+    names = {word for target in targets().values() for word in (target.name, target.kernel_class, *target.steps)}
+    words = re.compile(rf"\b({'|'.join(names - {'search'})}|codebooks?|dsub|pack_codes)\b")
+    rooms = [package / "targets" / "common", package / "start" / "scaffold"]
+    rooms += [target.suite.parent for target in targets().values()]
+    found = {
+        f"{path.relative_to(package)}: {word}"
+        for path in package.rglob("*.py")
+        if not any(path.is_relative_to(room) for room in rooms)
+        for word in words.findall(path.read_text())
+    }
+    assert found == {
+        f"targets/__init__.py: {DEFAULT}",
+        "commands/bench.py: codebook",  # what a user's file has, in the help of --data
+        "commands/bench.py: dsub",
+    }
 
 
 def test_every_folder_is_a_target_and_no_module_is(second: str) -> None:
