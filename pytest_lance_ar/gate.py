@@ -20,24 +20,19 @@ from pytest_lance_ar.seal.watch import Watch
 from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.measurement import Measurement
 from pytest_lance_ar.speed.sides import IncumbentFailed
-from pytest_lance_ar.store.memory import precedent, since_keep
 from pytest_lance_ar.store.store import Store, StoreError, Told
 from pytest_lance_ar.targets.registry import files_of
 from pytest_lance_ar.trial import syntax
 from pytest_lance_ar.trial.deadline import Deadline, begun
-from pytest_lance_ar.trial.evidence import NO_KERNELS, CorrectnessEvidence, Evidence, Examination, SpeedEvidence
+from pytest_lance_ar.trial.evidence import NO_KERNELS, Evidence, Examination, SpeedEvidence
+from pytest_lance_ar.trial.findings import Findings
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.remembered import Remembered
 from pytest_lance_ar.trial.trial import Incumbent, Kernels, Trial, astray
 from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 
-RECORDED: frozenset[str] = frozenset(
-    {"keep", "baseline", "simpler", "discard", "incorrect", "timeout", "tampered", "inconclusive"}
-)
-"""Verdicts that leave a row in the ledger. A run without a verdict was no trial."""
 
-
-class Gate:
+class Gate(Findings):
     """Collects the evidence of one trial and stores its outcome. What it decides on is in memory from the start."""
 
     def __init__(self, options: Options, *, here: Path, tell: Callable[[str], None] = lambda _: None) -> None:
@@ -69,7 +64,7 @@ class Gate:
             self._sealed = self._store.seal if remembers else None
             self._astray = astray(options, incumbent, self._store.source_file(incumbent.kernel)) if incumbent else ""
             self._syntax = syntax.digest(self.trial.candidate.source)
-            self._remembered = self._recall() if self.stores else Remembered()
+            self._remembered = self._store.recall(options, self._syntax) if self.stores else Remembered()
             self._announce("correctness")
         except BaseException:
             self._store.close()
@@ -80,27 +75,13 @@ class Gate:
         known = {incumbent.kernel.sha256: code} if incumbent is not None and code else {}
         self._measurement = Measurement(self.trial, known)
         self._watch = Watch(options.root, unsealed=options.kernel, beside=partial(files_of, self.trial.target))
-        self.evidence = Evidence(
-            CorrectnessEvidence(expected=self.trial.target.suite_tests),
-            against_itself=self.trial.incumbent is None,
-            tampered=self._watch.since(self._sealed),
-        )
+        super().__init__(self.trial, tampered=self._watch.since(self._sealed))
 
     @property
     def notices(self) -> list[str]:
         """What the user should know before anything runs, a sentence each."""
         stuck = (f"{path}, left by a killed run, cannot be removed; remove it by hand" for path in self._stuck)
-        return [*self._store.notices, *stuck, *filter(None, [self._astray, self._not_smaller])]
-
-    @property
-    def _not_smaller(self) -> str:
-        trial = self.trial
-        if not self.options.simplify or trial.simplify or trial.incumbent is None:
-            return ""
-        return (
-            f"not smaller ({trial.nodes} nodes of the syntax tree, the incumbent has {trial.incumbent_nodes}): judged "
-            "by the usual rule"
-        )
+        return [*self._store.notices, *stuck, *filter(None, [self._astray, self.trial.not_smaller])]
 
     @property
     def stores(self) -> bool:
@@ -138,24 +119,11 @@ class Gate:
 
     def examined(self, examination: Examination) -> None:
         """A test of the suite ended."""
-        correctness = self.evidence.correctness
-        examinations, seconds = (*correctness.examinations, examination), self.seconds - self.waited
-        correctness = replace(correctness, examinations=examinations, seconds=seconds)
-        self.evidence = replace(self.evidence, correctness=correctness)
+        self.examination_ended(examination, self.seconds - self.waited)
         if examination.failure and examination.failure.case and examination.failure.kind not in NO_KERNELS:
             self._store.remember_example(
                 self.trial.target.name, examination.failure.case, make_room=self.options.against is None
             )
-
-    @property
-    def will_measure(self) -> bool:
-        """Whether speed is to be measured, once the kernel has proved correct."""
-        return self.options.phase == "all" and not self.evidence.tampered
-
-    @property
-    def ready_to_measure(self) -> bool:
-        correctness = self.evidence.correctness
-        return self.will_measure and not correctness.failed and not correctness.missing
 
     def code_of_candidate(self) -> bytes:
         """What the candidate compiled to, once it is there. Raises KernelFault where compiling never ended."""
@@ -169,39 +137,17 @@ class Gate:
     def end_preparation(self) -> None:
         self._measurement.close()
 
-    def measured(self, speed: SpeedEvidence) -> None:
-        self.evidence = replace(self.evidence, speed=speed)
-
     def measuring_failed(self, error: KernelFault | IncumbentFailed) -> None:
-        if isinstance(error, IncumbentFailed) and self.trial.incumbent is not None:
-            self.evidence = replace(self.evidence, incumbent_failure=error.failure)
-        else:
-            self.evidence = replace(self.evidence, speed_failure=error.failure)
-
-    def interrupted(self) -> None:
-        self.evidence = replace(self.evidence, interrupted=True)
-
-    def broke(self, sentence: str) -> None:
-        """The gate itself failed."""
-        self.evidence = replace(self.evidence, internal_error=self.evidence.internal_error or sentence)
+        self.failed(error.failure, of_incumbent=isinstance(error, IncumbentFailed) and self.trial.incumbent is not None)
 
     def close_evidence(self) -> Evidence:
         """Nothing more will be found out: look at the sealed files once more, and stop the clock."""
-        tampered = dict.fromkeys((*self.evidence.tampered, *self._watch.meanwhile()))
-        seconds = self.seconds
-        phases = {"correctness": self.evidence.correctness.seconds}
-        if self.evidence.speed:
-            phases["speed"] = self.evidence.speed.seconds
-        phases["waiting"] = self.waited
-        phases["other"] = seconds - sum(phases.values())
-        self.evidence = replace(
-            self.evidence,
-            tampered=tuple(tampered),
-            total_seconds=seconds,
-            waited_seconds=self.waited,
-            phases=phases,
+        return self.closed(
+            tampered=self._watch.meanwhile(),
+            seconds=self.seconds,
+            waited=self.waited,
+            unavoidable=self._measurement.unavoidable,
         )
-        return self.evidence
 
     def report(self, verdict: Verdict) -> Report:
         failure = self.evidence.correctness.failure
@@ -209,7 +155,7 @@ class Gate:
         if failure and failure.case:
             replay = replay_command(failure.case, self.options.kernel_name, self.options.rtol)
         since = self._remembered.trials_since_keep
-        if self.stores and verdict.name in RECORDED:
+        if self.stores and verdict.recorded:
             since = 0 if verdict.kept else (since or 0) + 1
         return Report(self.trial, self.evidence, verdict, replay, replace(self._remembered, trials_since_keep=since))
 
@@ -218,7 +164,7 @@ class Gate:
         report = self.report(verdict)
         try:
             with self._json.staged(report) as publish:
-                if self.stores and verdict.name in RECORDED:
+                if self.stores and verdict.recorded:
                     kept = self._candidate_as_incumbent() if verdict.kept else None
                     seal = self._sealed if self._sealed is not None else self._watch.seal
                     told = Told(self.trial.candidate, str(self.options.kernel), self._syntax, report.as_dict())
@@ -239,19 +185,6 @@ class Gate:
     def _announce(self, phase: str) -> None:
         if self.stores:
             self._store.announce(self.options.note, phase)
-
-    def _recall(self) -> Remembered:
-        """What there is to know of earlier trials; and the lesson of the last one is stored. Raises StoreError."""
-        memory = self._store.memory
-        try:
-            trials = list(memory.trials())
-            if self.options.learned:
-                refusal = memory.learn(str(self.options.kernel), self.options.learned)
-                if refusal:
-                    self._store.notices.append(refusal)
-        except OSError as error:
-            raise StoreError(f"the memory of earlier trials: {error}") from error
-        return Remembered(precedent(trials, self._syntax), since_keep(trials) if trials else None)
 
     def _remember_code_of(self, incumbent: Incumbent) -> None:
         """Where this trial compiled the incumbent, the next one need not."""

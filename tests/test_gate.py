@@ -471,7 +471,7 @@ def test_the_json_of_a_run_without_a_verdict(kept: Path) -> None:
 
 def test_the_phases_add_up_to_the_total(kept: Path) -> None:
     evidence = trial(kept).evidence
-    assert set(evidence.phases) == {"correctness", "speed", "waiting", "other"}
+    assert {"correctness", "speed", "waiting", "other"} <= set(evidence.phases)
     assert sum(evidence.phases.values()) == pytest.approx(evidence.total_seconds)
 
 

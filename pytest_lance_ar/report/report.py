@@ -95,6 +95,7 @@ class Report:
             "transport_ns": None,
             "total_seconds": evidence.total_seconds,
             "phases": evidence.phases,
+            "unavoidable_seconds": evidence.unavoidable,
             "examples": evidence.correctness.examples,
             "target": trial.target.name,
             "kernel": trial.candidate.name,

@@ -148,6 +148,11 @@ class Measurement:
         """A kernel's machine code as far as it is known now, also when all is over."""
         return self._foundry.known(kernel) if self._foundry else b""
 
+    @property
+    def unavoidable(self) -> Mapping[str, float]:
+        """Seconds of the candidate's start and compile."""
+        return self._foundry.costs.get(self._trial.candidate.sha256, {}) if self._foundry else {}
+
     def _begin(self) -> None:
         trial = self._trial
         self._reading_ns = self._yardstick.read_ns(trial.core)

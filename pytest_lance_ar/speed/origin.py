@@ -53,7 +53,9 @@ def time_against_first(
     try:
         for is_candidate in rng.sample((True, False), 2):
             host = KernelHost(trial.target.driver, core=trial.core, deadline=trial.deadline)
-            sides.append(Side(trial.candidate if is_candidate else first, host, is_candidate=is_candidate))
+            side = Side(trial.candidate if is_candidate else first, host, is_candidate=is_candidate)
+            side.code = preparation.foundry.known(side.kernel)
+            sides.append(side)
         for side in sides:
             side.load()
         candidate, baseline = sorted(sides, key=lambda side: not side.is_candidate)

@@ -15,7 +15,7 @@ from pytest_lance_ar.files import DamagedRecord, read_record, write_record
 from pytest_lance_ar.store import journal, ledger, restoration
 from pytest_lance_ar.store.journal import Outcome
 from pytest_lance_ar.store.ledger import Head, LedgerError
-from pytest_lance_ar.store.memory import KEPT, Memory, lineage
+from pytest_lance_ar.store.memory import KEPT, Memory, lineage, precedent, since_keep
 from pytest_lance_ar.store.record import TrialRecord
 from pytest_lance_ar.store.restoration import NotRestorable, Restoration
 from pytest_lance_ar.store.running import Announcement
@@ -24,6 +24,7 @@ from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.places import DEFAULT_STATE, home_of, witness_of
+from pytest_lance_ar.trial.remembered import Remembered
 from pytest_lance_ar.trial.trial import Incumbent, Origin
 
 __all__ = ["KEPT", "Row", "Store", "StoreError", "Told"]
@@ -191,6 +192,17 @@ class Store:
                 "without it --lance-ar-simplify cannot judge"
             )
         return Kernel(f"trial {fastest.number}", source)
+
+    def recall(self, options: Options, syntax: str | None) -> Remembered:
+        """What there is to know of earlier trials, of kernels with this syntax tree among them; and the lesson of the
+        last one is stored. Raises StoreError."""
+        try:
+            trials = list(self.memory.trials())
+            if options.learned and (refusal := self.memory.learn(str(options.kernel), options.learned)):
+                self.notices.append(refusal)
+        except OSError as error:
+            raise StoreError(f"the memory of earlier trials: {error}") from error
+        return Remembered(precedent(trials, syntax), since_keep(trials) if trials else None)
 
     @property
     def seal(self) -> dict[str, str] | None:

@@ -224,7 +224,8 @@ class Evidence:
     """All that a trial found out.
 
     against_itself: there was no incumbent to beat, so the candidate duelled with its own twin. waited_seconds: how much
-    of the total went by waiting for other gates.
+    of the total went by waiting for other gates. unavoidable: seconds of the start of one process and of one compile of
+    the candidate, where they were made apart.
     """
 
     correctness: CorrectnessEvidence
@@ -238,3 +239,4 @@ class Evidence:
     total_seconds: float = 0.0
     waited_seconds: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
+    unavoidable: dict[str, float] = field(default_factory=dict)

@@ -74,6 +74,16 @@ class Trial:
     def seed(self) -> int:
         return self.options.seed
 
+    @property
+    def not_smaller(self) -> str:
+        """Why this trial is no simplification, though one was asked for, in a sentence; "" where it is, or none was."""
+        if not self.options.simplify or self.simplify or self.incumbent is None:
+            return ""
+        return (
+            f"not smaller ({self.nodes} nodes of the syntax tree, the incumbent has {self.incumbent_nodes}): judged "
+            "by the usual rule"
+        )
+
     @classmethod
     def open(
         cls,

@@ -77,6 +77,11 @@ class Verdict:
     def kept(self) -> bool:
         return self.code is ExitCode.KEPT
 
+    @property
+    def recorded(self) -> bool:
+        """Whether it leaves a row in the ledger: a run without a verdict was no trial."""
+        return self.name != "none"
+
 
 def decide(trial: Trial, evidence: Evidence) -> Verdict:
     """Judge the evidence. What is not complete, correct and faster is refused before 0 is reached."""
