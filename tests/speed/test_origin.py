@@ -12,12 +12,15 @@ import pytest
 
 from pytest_lance_ar.speed import origin
 from pytest_lance_ar.speed.alone import OTHERS
+from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed, Side
 from pytest_lance_ar.store import ledger
 from pytest_lance_ar.store.ledger import Head
 from pytest_lance_ar.store.state import StateDirectory
 from pytest_lance_ar.store.store import Store
+from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.builders import CANDIDATE, INCUMBENT, WRONG, trial_of
 
@@ -36,12 +39,13 @@ class FakeHost:
 @dataclass
 class FakePreparation:
     workloads: list[None]
+    foundry: Foundry
 
     def end_processes(self) -> None:
         LOG.append("the old ones ended")
 
 
-PREPARATION = cast(Preparation, FakePreparation([None] * 9))
+PREPARATION = cast(Preparation, FakePreparation([None] * 9, Foundry(TARGET, deadline=Deadline.after(1), known={})))
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,14 @@ from tests.builders import WRONG, all_passed, speed_of, trial_of
 
 def test_only_a_correct_kernel_is_to_be_measured() -> None:
     findings = Findings(trial_of(), tampered=())
-    assert (findings.will_measure, findings.ready_to_measure) == (True, False)
+    ready = [findings.ready_to_measure]
     for examination in all_passed():
         findings.examination_ended(examination, 1.5)
-    assert findings.ready_to_measure
-    assert findings.evidence.correctness.seconds == 1.5
+    ready.append(findings.ready_to_measure)
     findings.examination_ended(Examination("test_more", False, 3, WRONG), 2.0)
-    assert not findings.ready_to_measure
+    ready.append(findings.ready_to_measure)
+    assert ready == [False, True, False]
+    assert (findings.will_measure, findings.evidence.correctness.seconds) == (True, 2.0)
     assert not Findings(trial_of(), tampered=("conftest.py",)).will_measure
 
 
