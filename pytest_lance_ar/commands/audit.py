@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_lance_ar.commands.kernel import kernel_here
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.seal.fingerprints import fingerprint
@@ -21,7 +22,6 @@ from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.memory import lineage
 from pytest_lance_ar.store.store import Row, Store, StoreError
-from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.text import one_line
 from pytest_lance_ar.trial.deadline import Deadline
@@ -121,7 +121,7 @@ def _audit(store: Store, path: Path, options: argparse.Namespace) -> int:
 def _lost(store: Store, kept: Sequence[Row], options: argparse.Namespace) -> ExitCode:
     """Say what can be restored where the incumbent is lost, and restore it, should that be asked for."""
     root = Path.cwd()
-    kernel = root / DEFAULT_KERNEL
+    kernel = root / kernel_here()
     try:
         if not store.lost:
             return ExitCode.DISCARD

@@ -16,13 +16,13 @@ from pytest_lance_ar.bench.guards import measure as time_workloads
 from pytest_lance_ar.bench.measure import BASELINE, KERNEL, Contestant, ContestantFailed, Plan, Timed, measure
 from pytest_lance_ar.bench.table import as_text, document
 from pytest_lance_ar.bench.workloads import benchmarks_of, sections_of
+from pytest_lance_ar.commands.kernel import kernel_here
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.speed.duel import Progress
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.store.store import Store, StoreError
-from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.targets.benchmarks import Benchmarks, Section
 from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.targets.registry import target_of
@@ -88,7 +88,7 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--k", type=int, default=10, metavar="K", help="of --data FILE.npz (default 10)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and no set of 1,000,000 vectors")
-    parser.add_argument("--kernel", type=Path, default=Path(DEFAULT_KERNEL), metavar="PATH")
+    parser.add_argument("--kernel", type=Path, default=kernel_here(), metavar="PATH")
     parser.add_argument(
         "--against",
         metavar="PATH",

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_lance_ar.commands.kernel import kernel_here
 from pytest_lance_ar.commands.stored import add_state_to, store_at
 from pytest_lance_ar.memory.brief import brief
 from pytest_lance_ar.memory.story import story
 from pytest_lance_ar.store.store import StoreError
-from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.trial.verdict import ExitCode
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add_to(commands: Commands) -> None:
         "lessons, and what is wrong with the state, if anything. Exit status: 0, or 4 when it cannot be read.",
     )
     add_state_to(parser)
-    parser.add_argument("--kernel", type=Path, default=Path(DEFAULT_KERNEL), metavar="PATH", help="%(default)s")
+    parser.add_argument("--kernel", type=Path, default=kernel_here(), metavar="PATH", help="%(default)s")
     parser.add_argument("--json", action="store_true", help="all of it, as JSON")
     parser.set_defaults(run=run)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar.bench.profile import Profile, profile
+from pytest_lance_ar.commands.kernel import kernel_here
 from pytest_lance_ar.files import write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import HostError, KernelFault
-from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import FaultKind
@@ -34,7 +34,7 @@ def add_to(commands: Commands) -> None:
         description="A table, slowest combo first, and with --out a picture of stacked bars (needs the extra [plot]). "
         "It gives no verdict. Exit status: 0; 2 or 3 when the kernel fails; 4 usage.",
     )
-    parser.add_argument("kernel", nargs="?", type=Path, default=Path(DEFAULT_KERNEL), metavar="KERNEL")
+    parser.add_argument("kernel", nargs="?", type=Path, default=kernel_here(), metavar="KERNEL")
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="the picture")
     parser.add_argument("--json", action="store_true", help="the figures as JSON instead of the table")
     parser.set_defaults(run=run)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_lance_ar.commands.kernel import kernel_here
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
-from pytest_lance_ar.targets import DEFAULT_KERNEL
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
         description="Exit status: 2 when the kernel fails the case, 5 when it passes (one case is no verdict).",
     )
     parser.add_argument("case", help="the case, e.g. 'shape=128,16,256 distribution=gaussian seed=7 n=40 k=10'")
-    parser.add_argument("--kernel", type=Path, default=Path(DEFAULT_KERNEL), metavar="PATH")
+    parser.add_argument("--kernel", type=Path, default=kernel_here(), metavar="PATH")
     parser.add_argument("--rtol", type=float, default=0.0, metavar="R")
     parser.set_defaults(run=run)
 
