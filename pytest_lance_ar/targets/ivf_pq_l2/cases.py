@@ -31,7 +31,9 @@ STRUCTURES: Final = (*pq.STRUCTURES, "twins", "nearest_first", "nearest_last")
 WORDS: Final = ("shape", "distribution", "filling", "structure")
 """Fields of a drawn case that are no numbers."""
 MAX_VISITS: Final = 64
-LIMITS: Final = {**pq.LIMITS, "P": 1_500, "visits": MAX_VISITS, "N": 20_000}
+PARTITIONS: Final = "number of partitions"
+VISITED: Final = "number of partitions visited"
+LIMITS: Final = {**pq.LIMITS, PARTITIONS: 1_500, VISITED: MAX_VISITS, "N": 20_000}
 SPREAD: Final = np.float32(0.25)
 """Of the partitions' centroids, as a share of the vectors': residuals are larger than what parts the partitions."""
 QUERIES_PER_CASE: Final = 3
@@ -162,13 +164,13 @@ class DrawnCase:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What makes a case large first comes first. N: vectors of the largest partition; P: partitions."""
-        own = {"N": self.most, "P": self.partitions, "visits": self.visits, "k": self.k}
+        """What makes a case large first comes first. N: vectors of the largest partition."""
+        own = {"N": self.most, PARTITIONS: self.partitions, VISITED: self.visits, "k": self.k}
         return own | {name: size for name, size in self._plain.sizes.items() if name not in own}
 
     def at(self, axis: str, size: int) -> DrawnCase:
         """The case with one of its sizes changed."""
-        name = {"N": "most", "P": "partitions", "visits": "visits", "k": "k"}.get(axis)
+        name = {"N": "most", PARTITIONS: "partitions", VISITED: "visits", "k": "k"}.get(axis)
         if name is None:
             return replace(self, shape=self._plain.at(axis, size).shape)
         return replace(self, **{name: size})  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from pytest_lance_ar.targets.ivf_pq_l2.cases import FILLINGS, STRUCTURES, DrawnC
 from pytest_lance_ar.targets.ivf_pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.ivf_pq_l2.target import DOMAIN_PARTS, TARGET, shape_and_visits
 from pytest_lance_ar.targets.ivf_pq_l2.test_ivf_pq_l2 import EXAMPLES
-from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance, Target
+from pytest_lance_ar.targets.protocol import Arrays, Case, Instance, PackInstance, Target
 
 CASE = DrawnCase(PqShape(12, 4, 9), "gaussian", seed=3, partitions=6, most=9, visits=4, k=7)
 
@@ -270,3 +270,17 @@ def test_drawn_cases_stay_within_the_domain() -> None:
     assert max(case.visits for case in seen) == 64
     assert max(case.shape.dim for case in seen) == 4_096
     assert max(case.shape.num_sub_vectors for case in seen) == 512
+
+
+def test_from_which_number_of_partitions_on_a_kernel_is_wrong_is_told() -> None:
+    case = replace(CASE, partitions=80, most=3, visits=40, filling="full")
+
+    def still_fails(case: Case, *, loosely: bool = False) -> bool:
+        visited = [len(call["partitions"]) for call in case.instance().packs[0].calls]
+        return max(visited) > 24
+
+    smallest, sentence = TARGET.reduced(case, still_fails)
+    assert sentence == (
+        "wrong for every number of partitions above 24 with every number of partitions visited above 24"
+    )
+    assert "visits 25" in smallest.where or '"visits":' in smallest.spec
