@@ -444,7 +444,7 @@ def test_fixtures_of_the_suite_are_not_seen_elsewhere(project: pytest.Pytester) 
 
 def test_the_help_reads_well(pytester: pytest.Pytester) -> None:
     lines = pytester.runpytest_subprocess("--help").outlines
-    group = lines[lines.index("experiment gate for PQ kernels (--lance-ar):") + 1 :]
+    group = lines[lines.index("experiment gate for kernels (--lance-ar):") + 1 :]
     group = group[: group.index("")]
     assert max(map(len, group)) <= 80
     options = [line.split("=")[0].split()[0] for line in group if line.startswith("  --")]
