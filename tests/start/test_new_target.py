@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import venv
@@ -137,7 +138,8 @@ def test_a_new_target_works_at_once_from_the_wheel(tmp_path: Path) -> None:
     assert (status, report["verdict"]) == (0, "keep"), report
     status, report = judged(wrong)
     assert (status, report["verdict"]) == (2, "incorrect")
-    assert "N 1, dim 101, " in report["first_failure"], "reduced to the sizes that it takes"
+    # One more dimension where the query's last byte happens to be 0, which is right by accident.
+    assert re.search(r"N 1, dim 10[1-3], ", report["first_failure"]), report["first_failure"]
     assert "two_words" in report["replay"]
     target = site / "two_words" / "target.py"
     target.write_text(target.read_text() + "# easier\n")
