@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SHIPPED = (ROOT / "kernel" / "pq_l2.py").read_text()
 BASELINE = (ROOT / "pytest_lance_ar" / "targets" / "pq_l2" / "baseline.py").read_text()
+IVF_SHIPPED = (ROOT / "kernel" / "ivf_pq_l2.py").read_text()
 IVF_BASELINE = (ROOT / "pytest_lance_ar" / "targets" / "ivf_pq_l2" / "baseline.py").read_text()
 
 DOT_BASELINE = (ROOT / "pytest_lance_ar" / "targets" / "pq_dot" / "baseline.py").read_text()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.kernels import BASELINE, DOT_BASELINE, IVF_BASELINE, whole
+from tests.kernels import BASELINE, DOT_BASELINE, IVF_BASELINE, IVF_SHIPPED, whole
 
 HERE: Final = Path(__file__).parent
-BASES: Final = {"scalar": BASELINE, "ivf_scalar": IVF_BASELINE} | {
+BASES: Final = {"scalar": BASELINE, "ivf_scalar": IVF_BASELINE, "ivf_shipped": IVF_SHIPPED} | {
     path.stem: whole(path.read_text()) for path in sorted(HERE.glob("bases/*.py"))
 }
 """Honest kernels, by name."""
