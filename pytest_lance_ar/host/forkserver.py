@@ -36,7 +36,9 @@ DESCRIPTORS: Final = (3, 4, 5)
 FORK_SECONDS: Final = 120.0
 """Allowance for a process, the first one with all that is imported for it."""
 _STATEMENT: Final = "from pytest_lance_ar.host.forkserver import serve; serve({channel})"
-_MESSAGE: Final = 1 << 16
+_APART, _BESIDE = b"A", b"B"
+_ADOPTED: Final = b"."
+_NUMBER: Final = 32
 _NEWPID: Final = 0x20000000
 _FIRST_FREE: Final = 64
 
@@ -86,11 +88,19 @@ class _Server:
             )
         atexit.register(self.end)
 
-    def fork(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> int:
-        """The number of the new process. Raises OSError, ValueError."""
-        self._channel.settimeout(FORK_SECONDS * platform.patience())
-        socket.send_fds(self._channel, [json.dumps(message).encode()], list(descriptors))
-        return int(self._channel.recv(_MESSAGE) or b"0")
+    def fork(self, order: Mapping[str, Any], descriptors: Sequence[int], *, apart: bool) -> int:
+        """The number of the new process, 0 for none. Raises OSError, ValueError."""
+        seconds = FORK_SECONDS * platform.patience()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._channel.settimeout(seconds)
+            socket.send_fds(self._channel, [_APART if apart else _BESIDE], [theirs.fileno(), *descriptors])
+            told = self._channel.recv(_NUMBER)
+            if told == _ADOPTED or self._channel.recv(_NUMBER) != _ADOPTED:
+                return 0
+            ours.settimeout(seconds)
+            ours.sendall(json.dumps(order).encode())
+            return int(told)
 
     def end(self) -> None:
         atexit.unregister(self.end)
@@ -136,15 +146,14 @@ def forked(
         if _server is None:
             return None
         known.add(_server.process.pid)
-        message = {
+        order = {
             "statement": statement,
             "packages": dict(packages),
             "directory": str(directory),
             "environment": environment(directory),
-            "apart": apart and os.geteuid() == 0,
         }
         try:
-            pid = _server.fork(message, (output, *descriptors))
+            pid = _server.fork(order, (output, *descriptors), apart=apart and os.geteuid() == 0)
         except (OSError, ValueError):
             pid = 0
         if pid <= 0:  # never again in this run
@@ -162,65 +171,68 @@ def serve(channel_number: int) -> None:
     gc.collect()
     gc.freeze()  # else a collection touches, and so copies, what is shared
     while True:
-        body, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE, 1 + len(DESCRIPTORS))
-        if not body:
+        asked, descriptors, _, _ = socket.recv_fds(channel, len(_APART), 2 + len(DESCRIPTORS))
+        if not asked:
             return
-        pid = _fork(json.loads(body), descriptors, channel)
+        _fork(channel, descriptors, apart=asked == _APART)
         for descriptor in descriptors:
             os.close(descriptor)
-        channel.send(str(pid).encode())
 
 
-def _fork(message: Mapping[str, Any], descriptors: Sequence[int], channel: socket.socket) -> int:
-    """Fork twice. The one between ends, is waited for, and with it gone the other one begins, as the gate's child."""
-    told, tell = os.pipe()
+def _fork(channel: socket.socket, descriptors: Sequence[int], *, apart: bool) -> None:
+    """Fork twice. The one between tells the gate and ends, is waited for, and with it gone the other one begins."""
     held, hold = os.pipe()
     between = os.fork()
     if between == 0:
         try:
-            if message["apart"]:
+            if apart:
                 ctypes.CDLL(None).unshare(_NEWPID)
             pid = os.fork()
             if pid == 0:
                 os.close(hold)
                 os.read(held, 1)
                 channel.detach()  # it is closed below, and its number is another's then
-                _become(message, descriptors)
-            os.write(tell, str(pid).encode())
+                _become(descriptors)
+            channel.send(str(pid).encode())
         finally:
             os._exit(0)
-    os.close(tell)
     os.close(held)
     os.waitpid(between, 0)
+    channel.send(_ADOPTED)
     os.close(hold)
-    pid = int(os.read(told, 32) or b"0")
-    os.close(told)
-    return pid
 
 
-def _become(message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-    """Be the process that was asked for, and never return."""
+def _become(descriptors: Sequence[int]) -> None:
+    """Be the process that was asked for, and never return.
+
+    What that is the gate says to this process alone: nothing of one kernel's process is in the memory of the next.
+    """
     status = 1
     try:
         os.setsid()
-        output, *others = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _FIRST_FREE) for descriptor in descriptors)
+        orders, *given = descriptors
+        text = b""
+        while part := os.read(orders, 1 << 16):
+            text += part
+        order = json.loads(text)
+        output, *others = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _FIRST_FREE) for descriptor in given)
         for standard in (1, 2):
             os.dup2(output, standard)
         for descriptor, wanted in zip(others, DESCRIPTORS, strict=True):
             os.dup2(descriptor, wanted, inheritable=False)
         os.closerange(max(DESCRIPTORS) + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        os.chdir(message["directory"])
+        os.chdir(order["directory"])
         os.environ.clear()
-        os.environ.update(message["environment"])
+        os.environ.update(order["environment"])
         sys.modules["numba"].core.config.reload_config()
-        for name, place in message["packages"].items():
+        for name, place in order["packages"].items():
             if name not in sys.modules:
                 spec = spec_from_file_location(name, place)
                 assert spec is not None
                 assert spec.loader is not None
                 sys.modules[name] = module_from_spec(spec)
                 spec.loader.exec_module(sys.modules[name])
-        exec(message["statement"], {"__name__": "__main__"})
+        exec(order["statement"], {"__name__": "__main__"})
         status = 0
     except BaseException:
         traceback.print_exc()
