@@ -105,3 +105,26 @@ def test_a_server_that_is_gone_is_not_asked_again(monkeypatch: pytest.MonkeyPatc
     with KernelHost("pytest_lance_ar.host.null_driver", core=None, deadline=Deadline.after(100)) as host:
         host.await_start()
     assert (forkserver._server, forkserver._broken) == (None, True)
+
+
+REMEMBERED = r"""
+import re
+found, wanted = 0, re.compile(rb"[x]7q9firs[t]")
+with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+    for line in maps:
+        span, rights, _, _, inode, *_ = line.split()
+        if rights.startswith("rw") and inode == "0":
+            first, last = (int(end, 16) for end in span.split("-"))
+            memory.seek(first)
+            found += len(wanted.findall(memory.read(last - first)))
+print(found)
+"""
+
+
+def test_nothing_of_one_process_is_in_the_memory_of_the_next(tmp_path: Path) -> None:
+    one, other = tmp_path / "x7q9first", tmp_path / "second"
+    for place in (one, other):
+        place.mkdir()
+    for place, expected in ((one, True), (other, False)):
+        assert run(REMEMBERED, place).wait() == 0
+        assert (int(place.joinpath("output").read_text()) > 0) is expected
