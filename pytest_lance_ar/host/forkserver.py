@@ -88,9 +88,8 @@ class _Server:
             )
         atexit.register(self.end)
 
-    def fork(self, order: Mapping[str, Any], descriptors: Sequence[int], *, apart: bool) -> int:
+    def fork(self, order: Mapping[str, Any], descriptors: Sequence[int], seconds: float, *, apart: bool) -> int:
         """The number of the new process, 0 for none. Raises OSError, ValueError."""
-        seconds = FORK_SECONDS * platform.patience()
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._channel.settimeout(seconds)
@@ -134,11 +133,12 @@ def forked(
     descriptors: Sequence[int],
     apart: bool,
     known: set[int],
+    seconds: float,
 ) -> Forked | None:
     """A new process that runs a statement, with the descriptors as DESCRIPTORS; None where it must be started anew.
 
     directory: its home. output: what it prints to. apart: the first of a process namespace, where that can be.
-    known: the processes of this one, among which the server is from now on.
+    known: the processes of this one, among which the server is from now on. seconds: how long it may take.
     """
     global _server, _broken
     begin()
@@ -152,15 +152,16 @@ def forked(
             "directory": str(directory),
             "environment": environment(directory),
         }
+        pid = 0
         try:
-            pid = _server.fork(order, (output, *descriptors), apart=apart and os.geteuid() == 0)
-        except (OSError, ValueError):
-            pid = 0
-        if pid <= 0:  # never again in this run
-            _server.end()
-            _server, _broken = None, True
-            return None
-        return Forked(pid)
+            allowance = min(FORK_SECONDS * platform.patience(), max(0.001, seconds))
+            with suppress(OSError, ValueError):
+                pid = _server.fork(order, (output, *descriptors), allowance, apart=apart and os.geteuid() == 0)
+        finally:
+            if pid <= 0:  # also after an interrupt: the answer to this would be taken for that to the next
+                _server.end()
+                _server, _broken = None, True
+        return Forked(pid) if pid > 0 else None
 
 
 def serve(channel_number: int) -> None:

@@ -196,6 +196,7 @@ class KernelHost:
                     descriptors=descriptors,
                     apart=apart,
                     known=_LIVE,
+                    seconds=deadline.remaining(),
                 )
                 if process is None:
                     with platform.fixed_addresses(), namespaces.of_processes() if apart else nullcontext():

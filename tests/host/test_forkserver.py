@@ -37,6 +37,7 @@ def run(statement: str, place: Path, descriptors: Sequence[int] | None = None) -
             descriptors=descriptors or [output.fileno()] * len(forkserver.DESCRIPTORS),
             apart=False,
             known=set(),
+            seconds=100.0,
         )
     assert process is not None
     return process
@@ -128,3 +129,21 @@ def test_nothing_of_one_process_is_in_the_memory_of_the_next(tmp_path: Path) -> 
     for place, expected in ((one, True), (other, False)):
         assert run(REMEMBERED, place).wait() == 0
         assert (int(place.joinpath("output").read_text()) > 0) is expected
+
+
+def test_who_is_interrupted_gets_no_process_that_another_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forkserver, "_server", None)
+    monkeypatch.setattr(forkserver, "_broken", False)
+    forkserver.begin()
+    assert forkserver._server is not None
+
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forkserver._server, "fork", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("pass", tmp_path)
+    assert vars(forkserver)["_server"] is None
+    assert vars(forkserver)["_broken"]
