@@ -144,4 +144,5 @@ def test_a_new_target_works_at_once_from_the_wheel(tmp_path: Path) -> None:
     target = site / "two_words" / "target.py"
     target.write_text(target.read_text() + "# easier\n")
     status, report = judged(faster)
-    assert (status, report["reason"].partition(" ")[0]) == (10, "two-words:two_words/target.py")
+    assert (status, report["verdict"]) == (10, "tampered")
+    assert "two-words:two_words/target.py" in report["reason"]
