@@ -22,7 +22,7 @@ class Driver:
     """
 
     def __init__(self, module: ModuleType, params: dict[str, Any], arrays: dict[str, Any]) -> None:
-        class Timed(importlib.import_module(params["driver"]).Driver):  # type: ignore[misc]
+        class Timed(importlib.import_module(params["driver"]).Driver):  # type: ignore[misc]  # known when it runs
             moments: ClassVar[list[int]] = []
 
             @property

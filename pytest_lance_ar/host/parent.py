@@ -219,7 +219,6 @@ class KernelHost:
             channel.close()
             os.close(requests)
             os.close(replies)
-        self._started = False
         self._idle_bytes: int | None = None
 
     def __enter__(self) -> KernelHost:

@@ -1,7 +1,7 @@
 """Compiles every kernel once: what one of its processes compiled is handed to the next, and to no one else.
 
-The code comes from a process that does the same whichever side the kernel is on, and is over before any other begins:
-it cannot tell more than the kernel knows by itself. A kernel that cannot be compiled like this is compiled in each of
+The code comes from a process that does the same whichever side the kernel is on, and is over before any process that is
+timed begins. A kernel that cannot be compiled like this is compiled in each of
 its processes.
 """
 

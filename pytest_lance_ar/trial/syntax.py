@@ -122,7 +122,7 @@ class _Renaming(ast.NodeTransformer):
         self._scope = self._outer()
         return node
 
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _function  # noqa: N815
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _function  # noqa: N815 the names that ast calls
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         for outside in (*node.decorator_list, *node.bases, *node.keywords):
@@ -151,7 +151,7 @@ class _Renaming(ast.NodeTransformer):
         self._scope = self._outer()
         return node
 
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension  # noqa: N815 the names that ast calls
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         node.id = self._renamed(node.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -433,3 +434,30 @@ def test_the_command_has_the_very_rtol(rtol: float) -> None:
 def test_the_command_replays_a_literal_case() -> None:
     words = shlex.split(replay_command(LARGE.spec, "kernel/pq_l2.py"))
     assert TARGET.parse_case(words[-1]) == LARGE
+
+
+def test_while_the_code_is_made_the_process_starts_and_the_suite_is_told() -> None:
+    made = threading.Event()
+
+    def code() -> bytes:
+        made.wait(100)
+        return b""
+
+    with Examiner(Kernel("quick.py", PURE_PYTHON.encode()), TARGET, deadline=Deadline.after(100), code=code) as one:
+        compiling = [one.is_compiling()]
+        started = one._host
+        assert started is not None
+        made.set()
+        one.examine(CASE)
+        assert one._host is started
+        assert one._awaited is not None
+        one._awaited.join(100)
+        compiling.append(one.is_compiling())
+    assert compiling == [True, False]
+
+
+def test_who_waits_for_a_kernel_that_breaks_the_contract_is_told_by_the_first_case() -> None:
+    with Examiner(Kernel("quick.py", b"import os\n"), TARGET, deadline=Deadline.after(100)) as one:
+        one.is_compiling()
+        with pytest.raises(ExaminationFailed, match="os"):
+            one.examine(CASE)

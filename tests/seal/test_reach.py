@@ -81,3 +81,11 @@ def test_meanwhile_the_path_has_lost_the_project_and_nothing_else(root: Path, mo
     with paths_closed(root, root.parent / "here"):
         assert sys.path == keep
     assert sys.path == before
+
+
+def test_meanwhile_nothing_is_rewritten_as_tests_are(root: Path) -> None:
+    before = list(sys.meta_path)
+    assert any(type(finder).__module__.startswith("_pytest.") for finder in before)
+    with paths_closed(root, root):
+        assert not any(type(finder).__module__.startswith("_pytest.") for finder in sys.meta_path)
+    assert sys.meta_path == before

@@ -137,7 +137,7 @@ class _Reduction(Generic[A]):
         return np.asarray(getattr(self.case, name))
 
     def _with(self, **values: object) -> A:
-        changed: A = replace(self.case, **values)  # type: ignore[type-var]
+        changed: A = replace(self.case, **values)  # type: ignore[type-var]  # no type says: any dataclass
         return changed
 
 

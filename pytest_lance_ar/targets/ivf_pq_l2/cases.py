@@ -173,7 +173,7 @@ class DrawnCase:
         name = {"N": "most", PARTITIONS: "partitions", VISITED: "visits", "k": "k"}.get(axis)
         if name is None:
             return replace(self, shape=self._plain.at(axis, size).shape)
-        return replace(self, **{name: size})  # type: ignore[arg-type]
+        return replace(self, **{name: size})  # type: ignore[arg-type]  # one of four fields, all int
 
     def room(self, axis: str) -> int:
         """The largest that one of the sizes may be beside the others."""
