@@ -345,12 +345,13 @@ class KernelHost:
         clock, poll, write, read = time.perf_counter_ns, self._poll.poll, os.write, os.read
         if poll(0):
             raise self._unasked()
-        self._go_on()
+        self._look()
         try:
             start = clock()
             for where, what in copies:
                 where[:] = what
             write(self._requests, token)
+            self._process.go_on()  # the last, and on the clock: a thread of the kernel's may be the first to run
             ready = poll(seconds * 1000 if seconds > 0 else 0)
             reply = read(self._replies, 1) if ready else None
             stop = clock()
@@ -399,7 +400,8 @@ class KernelHost:
         if self._poll.poll(0) or self._heard.poll(0):
             raise self._unasked()
         seconds = min(SEND_SECONDS, self.deadline.remaining())
-        self._go_on()
+        self._look()
+        self._process.go_on()
         try:
             os.write(self._requests, wire.CONTROL)
             wire.send(self._channel, message, segment, seconds)
@@ -414,9 +416,9 @@ class KernelHost:
         if reply:
             raise self._fault(reply)
 
-    def _go_on(self) -> None:
+    def _look(self) -> None:
         try:
-            self._process.go_on()
+            self._process.look()
         except RanUnasked as error:
             sentence = f"the kernel's process worked where it is not timed: {error}"
             raise KernelFault(Failure(FaultKind.TAMPERED, sentence)) from error
@@ -427,7 +429,8 @@ class KernelHost:
         seconds = min(allowance, self.deadline.remaining())
         if seconds <= 0:
             raise self._timeout(stage, seconds, allowance)
-        self._go_on()
+        self._look()
+        self._process.go_on()
         try:
             message, descriptor = wire.receive(self._channel, seconds)
             if descriptor is not None:  # the gate sends them, and takes none

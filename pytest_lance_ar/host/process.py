@@ -68,17 +68,19 @@ class KernelProcess:
     def pid(self) -> int:
         return self.popen.pid
 
-    def go_on(self) -> None:
-        """Let it run, when whichever ran before is seen to be stopped. Raises RanUnasked when it ran in between."""
-        if not platform.STOPS:
-            return
-        if self._timed:
+    def look(self) -> None:
+        """See that whichever ran before is stopped, and that this one was. Raises RanUnasked when it ran in between."""
+        if platform.STOPS and self._timed:
             if KernelProcess._last is not self:
                 if KernelProcess._last is not None:
                     KernelProcess._last.settle()
                 KernelProcess._last = self
             self._look()
-        self._signal(signal.SIGCONT)
+
+    def go_on(self) -> None:
+        """Let it run, once it was looked at. Its threads may have the core at once, before whoever lets them go."""
+        if platform.STOPS:
+            self._signal(signal.SIGCONT)
 
     def answered(self) -> None:
         """An answer was taken: from now on it has nothing to do."""

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_lance_ar.host import parent, platform
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
+from pytest_lance_ar.host.process import KernelProcess
 from pytest_lance_ar.targets.common.pq.cases import DrawnCase
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.pq_l2.metric import L2
@@ -314,3 +315,19 @@ def test_a_process_that_does_not_start_is_no_fault_of_the_kernel() -> None:
         pytest.raises(parent.HostError, match=r"exit status 1 in start: (?s:.*)No module named 'no'"),
     ):
         host.load(kernels.PURE_PYTHON.encode(), "kernel.py")
+
+
+@pytest.mark.skipif(not platform.STOPS, reason="kernels are stopped on Linux alone")
+def test_what_a_process_does_once_it_is_let_go_is_on_the_clock(
+    host: KernelHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread of the kernel's that has work left may have the core before the gate does."""
+    pack = run(host, kernels.PURE_PYTHON)
+    lets_go = KernelProcess.go_on
+
+    def and_works(process: KernelProcess) -> None:
+        lets_go(process)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(KernelProcess, "go_on", and_works)
+    assert pack.call(1) > 50_000_000

@@ -40,6 +40,11 @@ def busy() -> Iterator[KernelProcess]:
     one.end()
 
 
+def let_go(one: KernelProcess) -> None:
+    one.look()
+    one.go_on()
+
+
 def cpu_ns(of: KernelProcess) -> int:
     return time.clock_gettime_ns((~of.pid << 3) | 2)
 
@@ -52,7 +57,7 @@ def used(of: KernelProcess, ns: int) -> None:
 
 def test_a_stopped_process_does_not_run_and_goes_on_later(busy: KernelProcess) -> None:
     for _ in range(3):
-        busy.go_on()
+        let_go(busy)
         used(busy, cpu_ns(busy) + 10_000_000)
         busy.settle()
         before = cpu_ns(busy)
@@ -61,35 +66,35 @@ def test_a_stopped_process_does_not_run_and_goes_on_later(busy: KernelProcess) -
 
 
 def test_who_runs_while_stopped_is_found_out(busy: KernelProcess) -> None:
-    busy.go_on()
+    let_go(busy)
     busy.settle()
     os.kill(busy.pid, signal.SIGCONT)
     used(busy, cpu_ns(busy) + 10_000_000)
     os.kill(busy.pid, signal.SIGSTOP)
     with pytest.raises(RanUnasked, match="while it was stopped"):
-        busy.go_on()
+        let_go(busy)
 
 
 def test_one_is_seen_to_be_stopped_before_another_goes_on(busy: KernelProcess) -> None:
-    busy.go_on()
+    let_go(busy)
     used(busy, cpu_ns(busy) + 10_000_000)
     busy.halt()
     other = started("import time; time.sleep(1000)")
-    other.go_on()
+    let_go(other)
     before = cpu_ns(busy)
     time.sleep(0.02)
     assert cpu_ns(busy) == before
     os.kill(busy.pid, signal.SIGCONT)
     used(busy, cpu_ns(busy) + 10_000_000)
     with pytest.raises(RanUnasked, match="while it was stopped"):
-        busy.go_on()
+        let_go(busy)
     other.end()
 
 
 def test_who_computes_behind_answers_is_found_out(busy: KernelProcess) -> None:
     def answer_often() -> None:
         for _ in range(10):
-            busy.go_on()
+            let_go(busy)
             busy.answered()
             used(busy, cpu_ns(busy) + 5_000_000)
             busy.halt()
@@ -101,7 +106,7 @@ def test_who_computes_behind_answers_is_found_out(busy: KernelProcess) -> None:
 def test_who_waits_behind_answers_is_not() -> None:
     one = started("import time; time.sleep(1000)")
     for _ in range(200):
-        one.go_on()
+        let_go(one)
         one.answered()
         one.halt()
     one.end()
@@ -110,7 +115,7 @@ def test_who_waits_behind_answers_is_not() -> None:
 def test_a_process_that_is_gone_is_no_error() -> None:
     one = started("pass")
     assert one.ended_by_itself(100.0) == 0
-    one.go_on()
+    let_go(one)
     one.answered()
     one.halt()
     one.kill()
@@ -154,7 +159,7 @@ def test_a_kernel_that_continues_itself_is_tampering() -> None:
     def build_often(host: KernelHost) -> None:
         for _ in range(60):  # on an idle machine the first is enough
             host.build(INSTANCE)
-            other.go_on()  # as the rival is, whose turn it is then
+            let_go(other)  # as the rival is, whose turn it is then
             time.sleep(0.5)
 
     with KernelHost(DRIVER, core=timing_core(), deadline=Deadline.after(100), confined=False) as host:
