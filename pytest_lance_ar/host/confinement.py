@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import pwd
 import resource
 import secrets
@@ -44,7 +43,6 @@ OPEN_FILES: Final = 256
 THREADS: Final = 64
 
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
 _PR_SET_KEEPCAPS: Final = 8
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _CAPABILITY_VERSION_3: Final = 0x20080522
@@ -70,10 +68,9 @@ _LIBRARIES: Final = (
 """What Python's libraries read beside the interpreter's own directories: not the project, nor the gate's state."""
 _SPECIAL: Final = (
     *("/dev/urandom", "/dev/random", "/dev/zero"),
-    *(f"/sys/devices/system/cpu/{name}" for name in ("online", "possible", "present")),
-    *(("/proc/cpuinfo",) if platform.machine() == "aarch64" else ()),  # there LLVM learns from it what core this is
+    *map(str, namespaces.PROCESSORS),
 )
-"""No figures of the machine that change: /proc and /sys are closed but for these and the process's own."""
+"""No figures that change: /proc and /sys are closed but for these, the process's own in /proc as well."""
 
 
 def confine(private: Path, places: list[str], user: tuple[int, int] | None, without: Collection[str] = ()) -> list[str]:
@@ -197,7 +194,6 @@ def _unprivileged(
     if user is None:
         if alone:  # who made the namespaces has all capabilities in them
             _keep_capabilities(libc, 0)
-            libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
         return ""
     # numba and numpy import more when they are used: where others may not read them, one capability stays.
     if alone:
@@ -216,8 +212,6 @@ def _unprivileged(
         return ""
     if keeps:
         _keep_capabilities(libc, 1 << _CAP_DAC_READ_SEARCH)
-    if sys.platform.startswith("linux"):
-        libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else this process could not read its own /proc
     return "unprivileged user that may read all files" if keeps else "unprivileged user"
 
 
@@ -255,7 +249,7 @@ def _landlock(libc: ctypes.CDLL, private: Path, places: list[str]) -> str:
         return ""
     try:
         allowed = {str(private): changes | _READS, os.devnull: _WRITE_FILE | _READ_FILE}
-        allowed |= dict.fromkeys([*places, *_LIBRARIES, *_SPECIAL, f"/proc/{os.getpid()}"], _READS)
+        allowed |= dict.fromkeys([*places, *_LIBRARIES, *_SPECIAL], _READS)
         for path, rights in allowed.items():
             try:
                 place = os.open(path, os.O_PATH | os.O_CLOEXEC)

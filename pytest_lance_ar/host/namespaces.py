@@ -1,11 +1,11 @@
 """A world of its own for a kernel's process: no other process, no file but those that Python needs, no network.
 
 The gate starts the process in a new process namespace, where it may: as root. The process itself then builds a new root
-of nothing but bound, read-only directories, devices of its own, its own /proc, and a private directory of limited size,
-and leaves the old one for good. So what Landlock lets pass (whether a file is there, how large and how old it is, how
+of nothing but bound, read-only directories, devices of its own, and a private directory of limited size, and leaves the
+old one for good. So what Landlock lets pass (whether a file is there, how large and how old it is, how
 full a disk) is not to be seen either, and what a kernel leaves behind goes with it.
 
-Sources: mount_namespaces(7), pid_namespaces(7), user_namespaces(7), pivot_root(2), proc(5), tmpfs(5).
+Sources: mount_namespaces(7), pid_namespaces(7), user_namespaces(7), pivot_root(2), tmpfs(5).
 """
 
 from __future__ import annotations
@@ -35,9 +35,12 @@ _USER_NAMESPACES: Final = (
 """Settings of some distributions, what they are where they are not there, and what they must be."""
 _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 _DEVICES: Final = {"null": (1, 3), "zero": (1, 5), "random": (1, 8), "urandom": (1, 9)}
-_PROCESSORS: Final = Path("/sys/devices/system/cpu")
-_COUNTS: Final = ("online", "possible", "present")
-"""What libraries count cores by; a copy, beside which nothing else of /sys is there."""
+PROCESSORS: Final = (
+    *(Path("/sys/devices/system/cpu", name) for name in ("online", "possible", "present")),
+    *((Path("/proc/cpuinfo"),) if platform.machine() == "aarch64" else ()),
+)
+"""What libraries count cores by, and where LLVM learns on arm64 what core this is; a copy, beside which nothing else of
+/sys and /proc is there. Not even its own figures: they tell with how many processes a page is shared."""
 
 
 def offered() -> bool:
@@ -170,16 +173,6 @@ def _fill(libc: ctypes.CDLL, private: Path, places: Iterable[str], owner: tuple[
     for place in sorted(there, key=lambda place: len(place.parts)):
         if not inside(place) and place != Path("/"):
             bind(place)
-    (root / "proc").mkdir()
-    try:
-        # Of this process namespace; and nothing but processes, of which others are hidden.
-        options = "hidepid=2" + ("" if platform.machine() == "aarch64" else ",subset=pid")
-        mount("proc", root / "proc", "proc", _NOSUID | _NODEV | _NOEXEC, options)
-    except OSError:  # a user who is not root is not alone with its processes: nothing but itself
-        own = root / "proc" / str(os.getpid())
-        own.mkdir()
-        mount(f"/proc/{os.getpid()}", own, None, _BIND)
-        (root / "proc" / "self").symlink_to(str(os.getpid()))
     (root / "dev").mkdir(exist_ok=True)
     for name, (major, minor) in _DEVICES.items():
         device = root / "dev" / name
@@ -189,11 +182,11 @@ def _fill(libc: ctypes.CDLL, private: Path, places: Iterable[str], owner: tuple[
         except OSError:  # a user who is not root makes no devices
             device.touch()
             mount(f"/dev/{name}", device, None, _BIND)
-    counts = root / _PROCESSORS.relative_to("/")
-    counts.mkdir(parents=True)
-    for name in _COUNTS:
+    for path in PROCESSORS:
+        copy = root / path.relative_to("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
         with suppress(OSError):
-            (counts / name).write_text((_PROCESSORS / name).read_text())
+            copy.write_bytes(path.read_bytes())
     own = root / private.relative_to("/")
     own.mkdir(parents=True)
     user, group = owner

@@ -67,6 +67,7 @@ LANDLOCK = {
     "write to shared memory": "open('/dev/shm/lance-ar-probe', 'w')",
     "read its parent's memory": "open(f'/proc/{os.getppid()}/mem', 'rb').read(1)",
     "write its parent's memory": "open(f'/proc/{os.getppid()}/mem', 'r+b')",
+    "read who shares its pages": "open('/proc/self/smaps').read()",
 }
 NAMESPACES = {
     "see that a file is there": "os.stat(ELSEWHERE)",
@@ -76,6 +77,7 @@ NAMESPACES = {
     "see how full the disk is": "os.statvfs('/')",
     "see the machine's memory": "open('/proc/meminfo').read()",
     "see the machine's load": "open('/proc/loadavg').read()",
+    "see who shares its pages": "open('/proc/self/smaps').read()",
     "see how cores sleep": "os.stat('/sys/devices/system/cpu/cpu0')",
     "see what users there are": "open('/etc/passwd').read()",
     "lock what others can": "__import__('fcntl').flock(os.open('/dev/null', os.O_RDONLY), 6)",
@@ -94,7 +96,6 @@ ALLOWED = {
     "a signal to itself": "os.kill(os.getpid(), 0)",
     "nothing": "open('/dev/null', 'w').write('x')",
     "libraries": "import numba.cuda, email, xml.dom",
-    "its own /proc": "Path('/proc/self/maps').read_text()",
 }
 PROBES = {"seccomp": SECCOMP, "Landlock": LANDLOCK, "namespaces": NAMESPACES, "limits": LIMITS}
 ALONE = {"seccomp": ("namespaces", "Landlock"), "Landlock": ("namespaces", "seccomp"), "namespaces": ("Landlock",)}
