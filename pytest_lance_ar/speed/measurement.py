@@ -111,20 +111,11 @@ class Measurement:
         speed = guarded(trial, speed, self._preparation, progress)
         if trial.incumbent is None or not compare(trial, speed).kept:
             return speed
-        alone = time_alone(
-            self._preparation,
-            self._yardstick,
-            self._reading_ns,
-            transport_ns=speed.transport_ns,
-            core=trial.core,
-            progress=progress,
-        )
+        alone = time_alone(trial, speed, self._preparation, self._yardstick, self._reading_ns, progress=progress)
         speed = replace(speed, alone=alone)
         if trial.origin is None or not compare(trial, speed).kept:
             return speed
-        origin = time_against_first(
-            trial, trial.origin.kernel, self._preparation, transport_ns=speed.transport_ns, progress=progress
-        )
+        origin = time_against_first(trial, speed, self._preparation, progress=progress)
         return replace(speed, origin=origin)
 
     def close(self) -> None:

@@ -3,41 +3,38 @@
 Two editions of a kernel can recognise each other by what no wall hides, and the older one let the newer one win; it can
 also become slow at a date. Against the first baseline, which knows nothing of them, such a gain is none. So candidate
 and first baseline are timed beside each other in new processes, with no process of the incumbent alive; what the ledger
-claims, this gain included, must hold for the most part within the error of that.
+claims, this gain included, must hold for the most part within the error of that. The candidate's answers are checked
+here as well: it can tell this stage from the duel.
 """
 
 from __future__ import annotations
 
 import math
-import random
-import secrets
 import time
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pytest_lance_ar.host.parent import KernelHost
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.alone import CALLS_PER_BLOCK, OTHERS, WARMUP_CALLS, T, timed_rounds
-from pytest_lance_ar.speed.duel import Progress, no_garbage_collection
+from pytest_lance_ar.speed.alone import OTHERS, T, timed_rounds
+from pytest_lance_ar.speed.duel import MAX_CALLS_PER_BLOCK, Bout, Progress, check_answers, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
-from pytest_lance_ar.speed.sides import IncumbentFailed, Queries, Side
-from pytest_lance_ar.trial.evidence import OriginEvidence
-from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.speed.sides import WARMUP_CALLS, IncumbentFailed, Queries
+from pytest_lance_ar.trial.evidence import OriginEvidence, SpeedEvidence
 from pytest_lance_ar.trial.trial import Trial
 
 EPOCHS: Final = 2
 ROUNDS: Final = 4
 """In each epoch; all is built and packed anew before it."""
-_QUERIES: Final = EPOCHS * (WARMUP_CALLS + 2 * ROUNDS * CALLS_PER_BLOCK)
+_QUERIES: Final = EPOCHS * (WARMUP_CALLS + 2 * ROUNDS * MAX_CALLS_PER_BLOCK)
 
 
 def time_against_first(
     trial: Trial,
-    first: Kernel,
+    speed: SpeedEvidence,
     preparation: Preparation,
     *,
-    transport_ns: float,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> OriginEvidence | None:
     """Time the candidate beside the first baseline. Ends the preparation's processes. None where that baseline does
@@ -46,33 +43,27 @@ def time_against_first(
     Raises KernelFault.
     """
     begun = time.perf_counter()
-    rng = random.Random(secrets.randbits(64))
+    assert trial.origin is not None, "nothing was kept since the first baseline"
+    assert speed.rival is not None, "what was not timed shows no gain"
     progress("a gain; timing the candidate against the first baseline", True)
-    preparation.end_processes()
-    sides: list[Side] = []
+    bout = Bout(preparation.workloads, preparation.seed)
+    queries = [Queries(_QUERIES) for _ in bout.workloads]
+    rounds: list[NDArray[np.float64]] = []
     try:
-        for is_candidate in rng.sample((True, False), 2):
-            host = KernelHost(trial.target.driver, core=trial.core, deadline=trial.deadline)
-            side = Side(trial.candidate if is_candidate else first, host, is_candidate=is_candidate)
-            side.code = preparation.foundry.known(side.kernel)
-            sides.append(side)
-        for side in sides:
-            side.load()
-        candidate, baseline = sorted(sides, key=lambda side: not side.is_candidate)
-        queries = [Queries(_QUERIES) for _ in preparation.workloads]
-        with pinned(trial.core), no_garbage_collection():
-            rounds = [
-                one
-                for _ in range(EPOCHS)
-                for one in timed_rounds(
-                    (candidate, baseline), preparation.workloads, queries, ROUNDS, transport_ns, rng
+        with (
+            preparation.others(trial.candidate, trial.origin.kernel) as pair,
+            pinned(trial.core),
+            no_garbage_collection(),
+        ):
+            for _ in range(EPOCHS):
+                found, answers = timed_rounds(
+                    (pair[0], pair[1]), bout.workloads, queries, speed.rival.calls, ROUNDS, speed.transport_ns
                 )
-            ]
+                rounds += found
+                bout.answers += answers
+        check_answers(bout, trial.target.combos, trial.options.rtol)
     except IncumbentFailed:
         return None
-    finally:
-        for side in sides:
-            side.host.close()
     logs = np.array([theirs - ours for ours, theirs in rounds])
     error = T * float(logs.std(ddof=1)) / math.sqrt(len(logs)) + OTHERS
     return OriginEvidence(gain=math.exp(logs.mean()), error=math.exp(error), seconds=time.perf_counter() - begun)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from pytest_lance_ar.host import platform
@@ -33,7 +33,7 @@ def fresh_seed() -> int:
 
 
 class Preparation:
-    """Two pairs of processes, (candidate, incumbent) each, and the workloads of the first stage.
+    """Two pairs of processes, (candidate, incumbent) each, and the workloads of the stage that is on.
 
     The workloads have a seed of their own. The processes die with the thread that started them, which lives until
     `close`. code: machine code of the kernels that is known, by the hash of their source.
@@ -76,15 +76,34 @@ class Preparation:
             raise self._error
 
     def fresh_workloads(self, seed: int) -> list[Instance]:
-        """The workloads of another seed, built on two cores. Raises KernelFault when the time is up."""
+        """Have workloads of another seed, built on two cores. Raises KernelFault when the time is up."""
         quarry = Quarry(self.target, self.queries, seed, processes=2)
         self._quarries.append(quarry)
-        return self._dug(quarry)
+        self.seed, self.workloads = seed, self._dug(quarry)
+        return self.workloads
 
-    def end_processes(self) -> None:
-        """End the processes of both sides; the workloads stay."""
+    @contextmanager
+    def others(self, *kernels: Kernel) -> Iterator[tuple[Side, ...]]:
+        """New processes, loaded, of these kernels and of no other: all that there were end first, these at the end.
+
+        A process that was there before may know what it has seen. Raises KernelFault, IncumbentFailed.
+        """
         for host in self._hosts:
             host.close()
+        order = secrets.SystemRandom().sample(range(len(kernels)), len(kernels))
+        sides: dict[int, Side] = {}
+        try:
+            for number in order:
+                host = KernelHost(self.target.driver, core=self._core, deadline=self._deadline)
+                kernel = kernels[number]
+                sides[number] = Side(kernel, host, is_candidate=kernel.sha256 == self._kernels[True].sha256)
+                sides[number].code = self.foundry.known(kernel)
+            for side in sides.values():
+                side.load(shift=secrets.randbelow(SHIFTS))
+            yield tuple(sides[number] for number in range(len(kernels)))
+        finally:
+            for side in sides.values():
+                side.host.close()
 
     def close(self) -> None:
         """Give up whatever is not done yet, and end the processes."""

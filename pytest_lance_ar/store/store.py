@@ -351,7 +351,7 @@ class Store:
             return None
         if source is None or not (math.isfinite(claimed) and claimed > 0):
             return None
-        return Origin(Kernel(f"baseline {kept[0]['kernel_sha256'][:12]}", source), claimed)
+        return Origin(Kernel(f"baseline {kept[0]['kernel_sha256'][:12]}", source), claimed, keeps=len(kept) - 1)
 
     def source_of(self, sha256: str) -> bytes | None:
         """The source of a kept kernel; None where it is not there, or not the one of this hash."""

@@ -152,6 +152,15 @@ class GuardEvidence:
 
 
 @dataclass(frozen=True)
+class RivalRounds:
+    """The incumbent as the deciding stage timed it: mean log nanoseconds of each round over all combos, and of how many
+    calls a block of each combo was."""
+
+    logs: tuple[float, ...]
+    calls: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class AloneEvidence:
     """The incumbent beside the candidate and alone, as ratios of times.
 
@@ -203,6 +212,7 @@ class SpeedEvidence:
     guards: GuardEvidence | None = None
     seconds: float = 0.0
     largest_gain: float | None = None
+    rival: RivalRounds | None = None
     alone: AloneEvidence | None = None
     origin: OriginEvidence | None = None
 

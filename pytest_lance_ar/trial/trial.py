@@ -43,6 +43,7 @@ class Origin:
 
     kernel: Kernel
     claimed: float
+    keeps: int = 1
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ NO_SLOWER: Final = 1.01
 FUTILITY_ERROR: Final = 0.10
 """One-sided, of giving up a gain that is worth finding, over all looks of a stage."""
 REAL_SHARE: Final = 0.8
-"""Of what all keeps claim together, as a logarithm, how much must be real. The rest is what luck adds at each keep."""
+LUCK: Final = 0.02
+"""What all keeps claim together, as a logarithm, must be real but for what luck adds: so much at each keep, and no more
+than the rest of a share of it all."""
 WORTHWHILE: Final = 0.97
 """A candidate that may still be this much of the incumbent, or less, is not called no better: it was not resolved."""
 
@@ -165,7 +167,8 @@ def claim_refuses(trial: Trial, speed: SpeedEvidence) -> str:
         return ""
     claimed = trial.origin.claimed / speed.ratio
     gain, error = speed.origin.gain, speed.origin.error
-    if math.log(gain * error) >= REAL_SHARE * math.log(claimed):
+    luck = min(LUCK * (trial.origin.keeps + 1), (1 - REAL_SHARE) * math.log(claimed))
+    if math.log(gain * error) >= math.log(claimed) - luck:
         return ""
     return (
         f"the gains kept since the first baseline and this one claim {claimed:.3f} x together; timed against that "

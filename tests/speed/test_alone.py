@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -11,8 +13,13 @@ import pytest
 
 from pytest_lance_ar.speed import alone
 from pytest_lance_ar.speed.alone import compared, time_alone
+from pytest_lance_ar.speed.duel import MIN_ROUNDS
 from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.statistics import LOOKS
 from pytest_lance_ar.speed.yardstick import Yardstick
+from pytest_lance_ar.trial.evidence import RivalRounds
+from pytest_lance_ar.trial.kernel_source import Kernel
+from tests.builders import INCUMBENT, speed_of, trial_of
 
 TRIALS = 3000
 
@@ -24,10 +31,10 @@ def refused_share(
     refused = 0
     for _ in range(TRIALS):
         host = rng.normal(0, drift)
-        beside = math.log(slowdown) + rng.normal(0, noise, 2 * alone.ROUNDS)
-        beside += np.repeat(rng.normal(0, placement, 2), alone.ROUNDS)
-        there = host + np.repeat(rng.normal(0, placement, 2), 2 * alone.ROUNDS)
-        found = compared(list(beside), list(there + rng.normal(0, noise, 4 * alone.ROUNDS)), 1.0, math.exp(host))
+        beside = math.log(slowdown) + rng.normal(0, noise, min(LOOKS) * MIN_ROUNDS)
+        beside += np.repeat(rng.normal(0, placement, min(LOOKS)), MIN_ROUNDS)
+        there = host + np.repeat(rng.normal(0, placement, 2), alone.ROUNDS)
+        found = compared(list(beside), list(there + rng.normal(0, noise, 2 * alone.ROUNDS)), 1.0, math.exp(host))
         refused += found.slowdown > found.explained
     return refused / TRIALS
 
@@ -59,46 +66,45 @@ def test_what_the_yardstick_shows_of_the_host_is_explained_either_way() -> None:
 
 @dataclass(eq=False)
 class FakeSide:
-    name: str
-    log: list[str]
-    dead: bool = False
-    host: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.host = self
-
-    def close(self) -> None:
-        self.dead = True
-        self.log.append(f"{self.name} ended")
+    kernel: Kernel
+    renewed: int = 0
 
     def renew(self, workloads: object, warmups: object) -> float:
-        assert not self.dead
+        self.renewed += 1
         return 0.0
 
 
-def test_no_process_of_the_candidate_is_left_when_the_incumbent_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    log: list[str] = []
-    pairs = [tuple(FakeSide(f"{side}{number}", log) for side in ("candidate", "incumbent")) for number in (1, 2)]
+@dataclass
+class FakePreparation:
+    log: list[str]
+    workloads: tuple[None, ...] = (None,) * 9
 
-    def time_round(pair: tuple[FakeSide, FakeSide], *_: object) -> tuple[Any, Any, list[object]]:
-        assert not any(side.dead for side in pair)
-        log.append(" ".join(side.name for side in pair))
-        slow = any("candidate" in side.name for side in pair)
-        return np.zeros((9, 2)), np.full((9, 2), math.log(1.3 if slow else 1.0)), []
+    @contextmanager
+    def others(self, *kernels: Kernel) -> Iterator[list[FakeSide]]:
+        self.log += ["all ended", *(kernel.name for kernel in kernels)]
+        yield [FakeSide(kernel) for kernel in kernels]
+        self.log.append("all ended")
+
+
+def test_the_duel_is_compared_with_new_processes_of_the_incumbent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the incumbent took in the duel itself: a candidate that behaves when it is looked at gains nothing."""
+    preparation, blocks = FakePreparation([]), (2, 3, 4, 5, 6, 2, 3, 4, 5)
+
+    def time_round(pair: tuple[FakeSide, FakeSide], _: object, calls: object, *__: object) -> tuple[Any, ...]:
+        assert [side.kernel for side in pair] == [INCUMBENT, INCUMBENT]
+        assert [side.renewed for side in pair] == [1, 1]
+        assert calls == blocks
+        preparation.log.append("timed")
+        return np.full((9, 2), math.log(1.0)), np.full((9, 2), math.log(1.1)), []
 
     monkeypatch.setattr(alone, "time_round", time_round)
-
-    @dataclass
-    class Fake:
-        pairs: list[Any]
-        workloads: list[None]
-
-    preparation = cast(Preparation, Fake(pairs, [None] * 9))
-    found = time_alone(preparation, Yardstick(), 1.0, transport_ns=0.0, core=None)
-    kinds = list(dict.fromkeys(log))
-    assert set(kinds[:2]) == {"candidate1 incumbent1", "candidate2 incumbent2"}
-    assert kinds[2:] == ["candidate1 ended", "candidate2 ended", "incumbent1 incumbent2"]
-    assert found.slowdown > 1.1
+    speed = replace(speed_of(0.8), rival=RivalRounds((math.log(1.3),) * 12, blocks))
+    trial = replace(trial_of(), core=None)
+    found = time_alone(trial, speed, cast(Preparation, preparation), Yardstick(), 1.0)
+    name = INCUMBENT.name
+    assert list(dict.fromkeys(preparation.log)) == ["all ended", name, "timed"]
+    assert preparation.log[-1] == "all ended"
+    assert found.slowdown == pytest.approx(1.3 / math.sqrt(1.1))
 
 
 def test_the_yardstick_reads_nanoseconds() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,19 +11,24 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.speed import origin
 from pytest_lance_ar.speed.alone import OTHERS
 from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.preparation import Preparation
-from pytest_lance_ar.speed.sides import IncumbentFailed, Side
+from pytest_lance_ar.speed.sides import Answer, IncumbentFailed, Side
 from pytest_lance_ar.store import ledger
 from pytest_lance_ar.store.ledger import Head
 from pytest_lance_ar.store.state import StateDirectory
 from pytest_lance_ar.store.store import Store
+from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2.target import TARGET
+from pytest_lance_ar.targets.protocol import Instance
 from pytest_lance_ar.trial.deadline import Deadline
+from pytest_lance_ar.trial.evidence import RivalRounds
 from pytest_lance_ar.trial.kernel_source import Kernel
-from tests.builders import CANDIDATE, INCUMBENT, WRONG, trial_of
+from pytest_lance_ar.trial.trial import Origin
+from tests.builders import CANDIDATE, INCUMBENT, WRONG, speed_of, trial_of
 
 FIRST = Kernel("baseline", b"class PqKernel: ...  # the first\n")
 LOG: list[str] = []
@@ -36,47 +42,75 @@ class FakeHost:
         LOG.append("ended")
 
 
+class FakePack:
+    """Knows the answer to every query: its number."""
+
+    def foresee(self, numbers: object) -> None:
+        pass
+
+    def check(self, i: int, outputs: dict[str, int], _rtol: float) -> Mismatch | None:
+        return None if outputs["id"] == i else Mismatch("ids", (0,), str(i), str(outputs["id"]))
+
+
 @dataclass
-class FakePreparation:
-    workloads: list[None]
-    foundry: Foundry
-
-    def end_processes(self) -> None:
-        LOG.append("the old ones ended")
+class FakeWorkload:
+    packs: list[FakePack]
 
 
-PREPARATION = cast(Preparation, FakePreparation([None] * 9, Foundry(TARGET, deadline=Deadline.after(1), known={})))
+SPEED = replace(speed_of(0.9), rival=RivalRounds((0.0, 0.0), (3,) * 9))
+TRIAL = replace(trial_of(), core=None, origin=Origin(FIRST, 1.5))
 
 
-@pytest.fixture(autouse=True)
-def _without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def preparation(monkeypatch: pytest.MonkeyPatch) -> Preparation:
+    """One whose processes are none."""
     LOG.clear()
-    monkeypatch.setattr(origin, "KernelHost", FakeHost)
-    monkeypatch.setattr(Side, "load", lambda side: LOG.append(side.kernel.name))
+    monkeypatch.setattr("pytest_lance_ar.speed.preparation.KernelHost", FakeHost)
+    monkeypatch.setattr(Side, "load", lambda side, *, shift: LOG.append(side.kernel.name))
+    one = Preparation.__new__(Preparation)
+    one.target, one.seed, one.workloads = TARGET, 1, [cast(Instance, FakeWorkload([FakePack()]))] * 9
+    one.foundry = Foundry(TARGET, deadline=Deadline.after(1), known={})
+    monkeypatch.setattr(one, "_kernels", {True: CANDIDATE, False: INCUMBENT}, raising=False)
+    monkeypatch.setattr(one, "_core", None, raising=False)
+    monkeypatch.setattr(one, "_deadline", Deadline.after(100), raising=False)
+    monkeypatch.setattr(one, "_hosts", [FakeHost()], raising=False)
+    return one
 
 
-def test_who_is_timed_and_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed_rounds(pair: Any, *_: object) -> list[Any]:
+def timed(answer: int) -> Callable[..., Any]:
+    def timed_rounds(pair: Any, *_: object) -> tuple[list[Any], list[Answer]]:
         assert [side.kernel for side in pair] == [CANDIDATE, FIRST]
-        return [np.log([100.0, 150.0])] * 4
+        answers = [Answer(pair[0], combo, 7, cast(Any, {"id": answer}), checked=True) for combo in range(9)]
+        return [np.log([100.0, 150.0])] * 4, answers
 
-    monkeypatch.setattr(origin, "timed_rounds", timed_rounds)
-    found = origin.time_against_first(replace(trial_of(), core=None), FIRST, PREPARATION, transport_ns=0.0)
+    return timed_rounds
+
+
+def test_who_is_timed_and_what_is_found(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origin, "timed_rounds", timed(7))
+    found = origin.time_against_first(TRIAL, SPEED, preparation)
     assert found is not None
     assert found.gain == pytest.approx(1.5)
     assert math.log(found.error) == pytest.approx(OTHERS)
-    assert LOG[:3] == ["the old ones ended", "started", "started"]
-    assert sorted(LOG[3:5]) == sorted([CANDIDATE.name, FIRST.name])
-    assert LOG[5:] == ["ended", "ended"]
+    assert LOG[:4] == ["started", "ended", "started", "started"]
+    assert sorted(LOG[4:6]) == sorted([CANDIDATE.name, FIRST.name])
+    assert LOG[6:] == ["ended", "ended"]
 
 
-def test_a_baseline_that_does_not_run_any_more_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_candidate_that_is_wrong_here_is_incorrect(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origin, "timed_rounds", timed(8))
+    with pytest.raises(KernelFault, match="ids"):
+        origin.time_against_first(TRIAL, SPEED, preparation)
+
+
+def test_a_baseline_that_does_not_run_any_more_says_nothing(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def timed_rounds(*_: object) -> list[Any]:
         raise IncumbentFailed(WRONG)
 
     monkeypatch.setattr(origin, "timed_rounds", timed_rounds)
-    trial = replace(trial_of(), core=None)
-    assert origin.time_against_first(trial, FIRST, PREPARATION, transport_ns=0.0) is None
+    assert origin.time_against_first(TRIAL, SPEED, preparation) is None
     assert LOG[-2:] == ["ended", "ended"]
 
 
@@ -100,6 +134,7 @@ def test_the_claim_is_the_product_since_the_last_baseline(tmp_path: Path) -> Non
     assert found is not None
     assert found.kernel.source == FIRST.source
     assert found.claimed == pytest.approx(1.8)
+    assert found.keeps == 2
 
 
 @pytest.mark.parametrize(

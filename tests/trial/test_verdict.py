@@ -44,7 +44,9 @@ from tests.builders import (
 TRIAL = trial_of()
 FIRST_TRIAL = trial_of(incumbent=None)
 SECOND_TRIAL = replace(TRIAL, origin=Origin(INCUMBENT, 1.5))
-"""The incumbent claims to be one and a half times as fast as the first baseline."""
+FAR_TRIAL = replace(TRIAL, origin=Origin(INCUMBENT, 4.0))
+LONG_TRIAL = replace(TRIAL, origin=Origin(INCUMBENT, 4.0, keeps=9))
+"""The incumbent claims to be one and a half times as fast as the first baseline, or four times by one keep or nine."""
 CORRECTNESS_TRIAL = trial_of(phase="correctness")
 TIMEOUT = Failure(FaultKind.TIMEOUT, "a call did not return within 10 s")
 RAN_UNASKED = Failure(FaultKind.TAMPERED, "it ran for 5000 us while it was stopped")
@@ -99,6 +101,15 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (SECOND_TRIAL, evidence_of(speed=speed_of(0.9, origin=OriginEvidence(1.58, 1.04))), "keep", 0),
         (SECOND_TRIAL, evidence_of(speed=speed_of(0.9, origin=OriginEvidence(1.45, 1.03))), "discard", 1),
         (SECOND_TRIAL, evidence_of(speed=speed_of(0.9, origin=OriginEvidence(1.0, 1.03))), "discard", 1),
+        # A large gain that is real hides no smaller one that is none.
+        (FAR_TRIAL, evidence_of(speed=speed_of(0.8, origin=OriginEvidence(4.9, 1.03))), "keep", 0),
+        (FAR_TRIAL, evidence_of(speed=speed_of(0.8, origin=OriginEvidence(4.0, 1.03))), "discard", 1),
+        (
+            LONG_TRIAL,
+            evidence_of(speed=speed_of(0.9, origin=OriginEvidence(4.0, 1.03))),
+            "keep",
+            0,
+        ),
         (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(1.04, 1.03))), "inconclusive", 11),
         (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(math.nan, 1.03))), "inconclusive", 11),
         (TRIAL, evidence_of(tampered=("tests/test_x.py",)), "tampered", 10),
