@@ -82,6 +82,7 @@ def combos_of(ratio: float) -> tuple[ComboFigures, ...]:
             candidate_ns=ratio * (SMALLEST_NS + STEP_NS * i),
             incumbent_ns=SMALLEST_NS + STEP_NS * i,
             ratio=ratio,
+            steps={"table": 0.1, "scan": 0.88, "call": 0.02},
         )
         for i, combo in enumerate(TARGET.combos)
     )

@@ -108,3 +108,13 @@ SLOWER = changed(
 
 ZERO = changed(BASELINE, "        fill_table(query, self.codebook, out)", "        out[:] = 0")
 """All distances are zero: very fast, and wrong."""
+
+SLOW_TABLE = changed(
+    PURE_PYTHON,
+    "        num_sub_vectors, _, dsub",
+    "        begun = __import__('time').perf_counter_ns()\n"
+    "        while __import__('time').perf_counter_ns() < begun + 20_000_000:\n"
+    "            pass\n"
+    "        num_sub_vectors, _, dsub",
+)
+"""Its table takes 20 ms."""

@@ -30,7 +30,7 @@ BUDGET_SECONDS: Final = 300.0
 def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "profile",
-        help="where a kernel's time goes: its steps, the call; compiling and packing; what memory costs at least",
+        help="where a kernel's time goes: its steps, the call; compiling, packing, memory; what the processor counts",
         description="A table, slowest combo first, and with --out a picture of stacked bars (needs the extra [plot]). "
         "It gives no verdict. Exit status: 0; 2 or 3 when the kernel fails; 4 usage.",
     )
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             from pytest_lance_ar.progress.bars import bars
 
-            write_atomically(options.out, bars([(one.combo, one.steps) for one in profiles]))
+            write_atomically(options.out, bars([(one.combo, one.steps, one.memory_ns) for one in profiles]))
         except ImportError as error:
             return _refuse(f"the picture needs matplotlib ({error}): pip install 'pytest-lance-ar[plot]'")
         except OSError as error:
@@ -85,10 +85,25 @@ def table(profiles: Sequence[Profile]) -> str:
         figures = f"{memory:10.1f}{one.compile_seconds:11.2f}{one.pack_seconds:8.3f}"
         lines.append(f"{one.combo:<24}{one.total_ns / 1000:10.1f}{parts}{figures}")
     lines.append(
-        "call: what is none of the steps. memory: one pass over what it is built from and packs, at this core's best "
-        "speed, of the total. compile: from import to the first answer."
+        "call: what is none of the steps. memory: reading once what the kernel is built from and packs, at this core's "
+        "best speed for so many bytes, of the total. compile: from import to the first answer."
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_counted(profiles)])
+
+
+def _counted(profiles: Sequence[Profile]) -> list[str]:
+    """What the processor counted, a line each; or why it did not, in one."""
+    counts = profiles[0].counts
+    if not counts:
+        return [f"{profiles[0].lacking}: what the processor does meanwhile is not known"]
+    ratio = "cycles" in counts and "instructions" in counts
+    heads = "".join(f"{name.replace('_', ' '):>16}" for name in counts)
+    lines = ["", f"{'a call, user code':<24}{heads}{'per cycle':>11}" if ratio else f"{'a call, user code':<24}{heads}"]
+    for one in profiles:
+        line = f"{one.combo:<24}" + "".join(f"{one.counts[name]:16,.0f}" for name in counts)
+        cycles = one.counts.get("cycles", 0.0)
+        lines.append(line + (f"{one.counts['instructions'] / cycles:11.2f}" if ratio and cycles else ""))
+    return lines
 
 
 def _refuse(sentence: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_lance_ar.memory.story import Story, Told
+from pytest_lance_ar.memory.story import Story, Taken, Told
 from pytest_lance_ar.progress.history import gain_text
 from pytest_lance_ar.progress.table import cut
 from pytest_lance_ar.text import printable
@@ -78,17 +78,21 @@ def take_over(story: Story) -> str:
 
 
 def _sections(story: Story) -> list[_Section]:
-    total = sum(ns for _, ns in story.combos)
-    combos = [f"{name:<26} {ns / 1000:>9.1f} us {100 * ns / total:>4.0f}% of the sum" for name, ns in story.combos]
+    combos = [_combo(taken) for taken in story.combos]
     guards = [f"{ratio:.3f}{_bounds(interval)} {name}" for name, ratio, interval in story.guards]
     return [
-        _Section("where the incumbent's time goes, when it was kept, slowest first", combos, 4),
-        _Section("guards of its keep, of the incumbent before it, worst first", guards, 2),
+        _Section("where the incumbent's time went when it was kept, slowest first", combos, 4),
+        _Section("guard workloads of that trial, its time / that of the kernel before it, worst first", guards, 2),
         _Section("kept, newest first", [_line(told) for told in story.kept], 5),
         _Section("near misses, worth combining, best first", [_line(told) for told in _once(story.near_misses)], 4),
         _Section("in vain", [_group(name, told) for name, told in story.in_vain.items()], 7),
         _Section("lessons, newest first", [f"{trial:>4}  {words}" for trial, words in story.lessons], 6),
     ]
+
+
+def _combo(taken: Taken) -> str:
+    steps = ", ".join(f"{name} {100 * share:.0f}%" for name, share in taken.steps.items())
+    return f"{taken.combo:<26} {taken.ns / 1000:>9.1f} us{f': {steps}' if steps else ''}"
 
 
 def _line(told: Told) -> str:

@@ -57,10 +57,19 @@ class Incumbent:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """What a combo takes: nanoseconds a query, and the share that each step of a call has in it, by name."""
+
+    combo: str
+    ns: float
+    steps: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Story:
     """What there is to know. problem: what is wrong with the state, "" when nothing is.
 
-    combos: nanoseconds a query of the incumbent when it was kept, slowest first. guards: name, incumbent / the one
+    combos: of the incumbent when it was kept, slowest first. guards: name, incumbent / the one
     before it and its interval, then as well, the worst first. running: another run has the state at this moment.
     lessons: (trial, words), newest first.
     """
@@ -73,7 +82,7 @@ class Story:
     problem: str
     running: bool
     incumbent: Incumbent | None
-    combos: Sequence[tuple[str, float]]
+    combos: Sequence[Taken]
     guards: Sequence[tuple[str, float, Interval]]
     kept: Sequence[Told]
     near_misses: Sequence[Told]
@@ -146,10 +155,13 @@ def _grouped(rows: Sequence[Row]) -> dict[str, list[Told]]:
     return {name: told for name, told in groups.items() if told}
 
 
-def _combos(tried: Tried | None) -> list[tuple[str, float]]:
+def _combos(tried: Tried | None) -> list[Taken]:
     figures: list[Any] = list(tried.record.report.get("per_combo", [])) if tried and tried.record else []
-    combos = [(f"{combo['shape']} {combo['distribution']}", float(combo["candidate_ns"])) for combo in figures]
-    return sorted(combos, key=lambda combo: -combo[1])
+    combos = [
+        Taken(f"{combo['shape']} {combo['distribution']}", float(combo["candidate_ns"]), combo.get("steps", {}))
+        for combo in figures
+    ]
+    return sorted(combos, key=lambda combo: -combo.ns)
 
 
 def _guards(tried: Tried | None) -> list[tuple[str, float, Interval]]:

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 from pytest_lance_ar.host import turns
+from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.speed.alone import time_alone
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.guards import time_guards
 from pytest_lance_ar.speed.origin import time_against_first
 from pytest_lance_ar.speed.preparation import Preparation
+from pytest_lance_ar.speed.steps import with_steps
 from pytest_lance_ar.speed.yardstick import Yardstick
 from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.trial.deadline import Deadline
@@ -108,15 +110,39 @@ class Measurement:
             when_timed=self.turn.release,
             progress=progress,
         )
-        speed = guarded(trial, speed, self._preparation, progress)
-        if trial.incumbent is None or not compare(trial, speed).kept:
+        if trial.incumbent is not None:
+            speed = self._confirmed(speed, self._preparation, progress)
+        if trial.incumbent is None or compare(trial, speed).kept:
+            speed = self._explained(speed, self._preparation)
+        return speed
+
+    def _confirmed(self, speed: SpeedEvidence, preparation: Preparation, progress: Progress) -> SpeedEvidence:
+        """What it takes beside a gain to be kept: guards, the incumbent alone, the first baseline."""
+        trial = self._trial
+        speed = guarded(trial, speed, preparation, progress)
+        if not compare(trial, speed).kept:
             return speed
-        alone = time_alone(trial, speed, self._preparation, self._yardstick, self._reading_ns, progress=progress)
+        alone = time_alone(trial, speed, preparation, self._yardstick, self._reading_ns, progress=progress)
         speed = replace(speed, alone=alone)
         if trial.origin is None or not compare(trial, speed).kept:
             return speed
-        origin = time_against_first(trial, speed, self._preparation, progress=progress)
+        origin = time_against_first(trial, speed, preparation, progress=progress)
         return replace(speed, origin=origin)
+
+    def _explained(self, speed: SpeedEvidence, preparation: Preparation) -> SpeedEvidence:
+        """The same figures, with the steps that a kept kernel's time goes to; without, where those cannot be had."""
+        trial = self._trial
+        with suppress(KernelFault):
+            speed = with_steps(
+                speed,
+                trial.candidate,
+                trial.target,
+                preparation.workloads,
+                code=self.code_known_of(trial.candidate),
+                core=trial.core,
+                deadline=trial.deadline,
+            )
+        return speed
 
     def close(self) -> None:
         if self._preparation is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -103,7 +104,7 @@ class Interval:
 class ComboFigures:
     """One shape and distribution: ns per query of both sides, and candidate / incumbent as paired in each round.
 
-    floor_ns: no honest kernel can be faster than that.
+    floor_ns: no honest kernel can be faster than that. steps: of a kept candidate, the share of each step in a call.
     """
 
     shape: str
@@ -112,6 +113,7 @@ class ComboFigures:
     incumbent_ns: float
     ratio: float
     floor_ns: float = 0.0
+    steps: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from pytest_lance_ar.host import turns
+from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.turns import timing_turn
 from pytest_lance_ar.speed import measurement
 from pytest_lance_ar.speed.measurement import Measurement, duel_in_turn
-from pytest_lance_ar.trial.evidence import SpeedEvidence
+from pytest_lance_ar.trial.evidence import Failure, FaultKind, SpeedEvidence
 from tests.builders import CANDIDATE, INCUMBENT, speed_of, trial_of
 
 
@@ -31,6 +32,7 @@ def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     class FakePreparation:
         pairs = ()
         foundry = None
+        workloads = ()
 
         def __init__(self, *_: object, **__: object) -> None:
             note("prepared")
@@ -92,3 +94,18 @@ def test_a_duel_outside_a_trial_is_prepared_in_its_turn_too(events: list[str]) -
     trial = trial_of()
     duel_in_turn(trial.target, CANDIDATE, INCUMBENT, core=None, deadline=trial.deadline, progress=silent)
     assert events == ["prepared, taken", "waited for, taken", "timed, taken", "checked, free", "closed, free"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_kept_kernel_does_is_looked_at_and_cannot_stop_it(
+    events: list[str], monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    def with_steps(*_: object, **__: object) -> SpeedEvidence:
+        events.append("looked at")
+        raise KernelFault(Failure(FaultKind.DIED, "no steps"))
+
+    monkeypatch.setattr(measurement, "with_steps", with_steps)
+    mine = Measurement(trial_of(incumbent=None if kept else INCUMBENT))
+    assert mine.run(silent) == speed_of(1.02)
+    mine.close()
+    assert events.count("looked at") == kept
