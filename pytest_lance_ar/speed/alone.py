@@ -1,14 +1,16 @@
 """Is the incumbent as fast without the candidate as beside it? Asked once a gain is to be kept, not before.
 
 Whatever the channel is by which a candidate slows its rival down, or by which an older edition of it knows that it is
-to lose, there is none where no process of the candidate exists. So all processes of the duel are ended, and the
-incumbent is timed again in two new ones beside each other, on the workloads of the stage that decided, with blocks as
-long. New ones, since a process that has seen the candidate may remember it; and the other side of the comparison is the
-very duel, since a candidate that knew when it is looked at could behave just then.
+to lose, there is none where no process of the candidate exists. So the incumbent is timed beside the candidate once
+more; then all processes are ended, and the incumbent is timed in two new ones beside each other, on the same workloads
+and with queries that are as new. New processes, since one that has met the candidate may remember it.
 
-Test. The logarithm of the incumbent's time in the duel / alone must not exceed what the host explains:
+Tests. The logarithm of the incumbent's time beside / alone must not exceed what the host explains:
 
     T x standard error of the rounds + drift of the host + OTHERS
+
+And the gain must show beside the incumbent once more, within T standard errors and OTHERS: a candidate can tell this
+stage from the duel, and would behave here else. Its answers are checked as those of the duel are.
 
 - The rounds of each phase are taken as independent; their spread is the noise of seconds on this host. T is about the
   one-sided 0.5% of Student's t for the fewest rounds that there are on a kernel of common speed.
@@ -26,7 +28,6 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,20 +35,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.duel import QUERIES, Progress, no_garbage_collection
+from pytest_lance_ar.speed.duel import QUERIES, Bout, Progress, check_answers, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
-from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, Queries, Side, time_round
+from pytest_lance_ar.speed.sides import Queries, Side, time_round
 from pytest_lance_ar.speed.yardstick import Yardstick
-from pytest_lance_ar.targets.protocol import Instance
-from pytest_lance_ar.trial.evidence import AloneEvidence, SpeedEvidence
+from pytest_lance_ar.trial.evidence import AloneEvidence
 from pytest_lance_ar.trial.trial import Trial
 
 T: Final = 3.0
 OTHERS: Final = 0.03
 ROUNDS: Final = 12
 LEAST_ROUNDS: Final = 2
-PAIR_SECONDS: Final = 0.8
+PAIR_SECONDS: Final = 0.6
 """What the rounds on one pair may take beyond the least."""
+CALLS_PER_BLOCK: Final = 4
+WARMUP_CALLS: Final = 2
+NEEDED: Final = WARMUP_CALLS + ROUNDS * 2 * CALLS_PER_BLOCK
+"""Queries of a workload that a pair is asked."""
 
 
 @dataclass(frozen=True)
@@ -68,69 +72,76 @@ class _Phase:
 
 def time_alone(
     trial: Trial,
-    speed: SpeedEvidence,
     preparation: Preparation,
     yardstick: Yardstick,
     before_ns: float,
     *,
+    transport_ns: float,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> AloneEvidence:
-    """Time the incumbent with no process of the candidate any more. Ends the preparation's processes.
+    """Time the incumbent beside the candidate and, with no process of the candidate any more, alone. Ends the
+    preparation's processes.
 
     before_ns: what the yardstick read before the candidate's first process. Raises KernelFault, IncumbentFailed.
     """
     begun = time.perf_counter()
     assert trial.incumbent is not None, "nothing is kept for a gain over nothing"
-    assert speed.rival is not None, "what was not timed shows no gain"
-    progress("a gain; timing the incumbent alone", True)
-    with preparation.others(trial.incumbent, trial.incumbent) as pair, pinned(trial.core), no_garbage_collection():
-        found, _ = timed_rounds(
-            (pair[0], pair[1]),
-            preparation.workloads,
-            [Queries(QUERIES) for _ in preparation.workloads],
-            speed.rival.calls,
-            ROUNDS,
-            speed.transport_ns,
-        )
+    bout = Bout(preparation.workloads, preparation.seed)
+    with pinned(trial.core), no_garbage_collection():
+        progress("a gain; timing the incumbent beside the candidate", True)
+        # The last queries of the workloads, which a duel comes to at its longest only.
+        beside = timed_rounds(secrets.choice(preparation.pairs), bout, ROUNDS, QUERIES - NEEDED, transport_ns)
+        progress("a gain; timing the incumbent alone", True)
+        with preparation.others(trial.incumbent, trial.incumbent) as (one, other):
+            alone = timed_rounds((one, other), bout, ROUNDS, 0, transport_ns)
     after_ns = yardstick.read_ns(trial.core)
-    alone = [log for both in found for log in both]
-    return compared(speed.rival.logs, alone, before_ns, after_ns, seconds=time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    check_answers(bout, trial.target.combos, trial.options.rtol)
+    return compared(beside, alone, before_ns, after_ns, seconds=seconds)
 
 
 def timed_rounds(
-    pair: tuple[Side, Side],
-    workloads: Sequence[Instance],
-    queries: Sequence[Queries],
-    calls: Sequence[int],
-    most: int,
-    transport_ns: float,
-) -> tuple[list[NDArray[np.float64]], list[Answer]]:
-    """Build and pack all anew, and time some rounds: mean log nanoseconds of each side over all combos, (rounds, 2),
-    and the answers. calls: a block of each combo."""
+    pair: tuple[Side, Side], bout: Bout, most: int, asked: int, transport_ns: float
+) -> NDArray[np.float64]:
+    """Build and pack all anew, and time some rounds: mean log nanoseconds of each side over all combos, (rounds, 2).
+
+    asked: how many queries of each workload are not new any more. Leaves the answers in the bout.
+    """
     rng = random.Random(secrets.randbits(64))
+    queries = [Queries(asked + NEEDED) for _ in bout.workloads]
+    for dealer in queries:
+        dealer.take(asked)
     warmups = [dealer.take(WARMUP_CALLS) for dealer in queries]
     for side in rng.sample(pair, 2):
-        side.renew(workloads, warmups)
+        side.renew(bout.workloads, warmups)
     ends = time.perf_counter() + PAIR_SECONDS
-    found: list[NDArray[np.float64]] = []
-    answers: list[Answer] = []
+    found: list[tuple[float, float]] = []
+    sizes = [CALLS_PER_BLOCK] * len(queries)
     while len(found) < most and (len(found) < LEAST_ROUNDS or time.perf_counter() < ends):
-        first, second, given = time_round(pair, queries, calls, transport_ns, rng)
-        found.append(np.array([first.mean(), second.mean()]))
-        answers += given
-    return found, answers
+        first, second, answers = time_round(pair, queries, sizes, transport_ns, rng)
+        found.append((float(first.mean()), float(second.mean())))
+        bout.answers += answers
+    return np.array(found)
 
 
 def compared(
-    beside: Sequence[float], alone: Sequence[float], before_ns: float, after_ns: float, *, seconds: float = 0.0
+    beside: NDArray[np.float64],
+    alone: NDArray[np.float64],
+    before_ns: float,
+    after_ns: float,
+    *,
+    seconds: float = 0.0,
 ) -> AloneEvidence:
-    """The test, from the incumbent's mean log nanoseconds in each round of both phases, and two readings."""
-    there, here = _Phase(np.array(beside)), _Phase(np.array(alone))
+    """The tests. beside, alone: mean log nanoseconds in each round, (rounds, 2), of candidate and incumbent, and of two
+    processes of the incumbent; and two readings."""
+    there, here, gain = _Phase(beside[:, 1]), _Phase(alone.reshape(-1)), _Phase(beside[:, 1] - beside[:, 0])
     error = math.sqrt(there.variance + here.variance)
     drift = abs(math.log(after_ns / before_ns))
     return AloneEvidence(
         slowdown=math.exp(there.mean - here.mean),
         explained=math.exp(T * error + drift + OTHERS),
+        gain=math.exp(gain.mean),
+        error=math.exp(T * math.sqrt(gain.variance) + OTHERS),
         drift=math.exp(drift),
         seconds=seconds,
     )

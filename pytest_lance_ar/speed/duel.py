@@ -29,7 +29,7 @@ from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Q
 from pytest_lance_ar.speed.statistics import FUTILITY_LOOKS, LOOKS, Outcome, Stage, geomean
 from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance, Target
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import ComboFigures, Failure, FaultKind, RivalRounds, SpeedEvidence
+from pytest_lance_ar.trial.evidence import ComboFigures, Failure, FaultKind, SpeedEvidence
 from pytest_lance_ar.trial.options import DEFAULT_MIN_GAIN
 
 MIN_ROUNDS: Final = 4
@@ -72,7 +72,6 @@ class Bout:
     workloads: Sequence[Instance]
     seed: int
     stage: Stage = field(default_factory=Stage)
-    calls: list[int] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     pack_seconds: float = math.inf
 
@@ -131,7 +130,6 @@ def duel(
         [bout.stage for bout in bouts],
         preparation.target,
         gave_up=outcome is Outcome.FUTILE and not only_figures,
-        calls=bouts[-1].calls,
         timed_queries=sum(answer.checked for bout in bouts for answer in bout.answers),
         transport_ns=transport_ns,
         pack_seconds=min(bout.pack_seconds for bout in bouts),
@@ -162,6 +160,7 @@ def _fight(
     original = pair[0] if twin.is_candidate else pair[1]
     queries = [Queries(QUERIES) for _ in combos]
     begun, epoch_begun = time.perf_counter(), time.perf_counter()
+    sizes: list[int] = []
     rounds = MIN_ROUNDS
     while True:
         warmups = [dealer.take(WARMUP_CALLS) for dealer in queries]
@@ -169,20 +168,20 @@ def _fight(
             seconds = side.renew(bout.workloads, warmups)
             if side is pair[0]:
                 bout.pack_seconds = min(bout.pack_seconds, seconds)
-        if not bout.calls:
+        if not sizes:
             renewed = time.perf_counter() - begun
             sample = [dealer.take(WARMUP_CALLS) for dealer in queries]
             estimates = {side: side.estimate(sample) for side in rng.sample(pair, 2)}
             times = estimates[pair[1]]
-            bout.calls = [_calls_per_block(ns) for ns in times]
-            one_round = 4 * sum(ns * size for ns, size in zip(times, bout.calls, strict=True)) / 1e9
+            sizes = [_calls_per_block(ns) for ns in times]
+            one_round = 4 * sum(ns * size for ns, size in zip(times, sizes, strict=True)) / 1e9
             rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, math.ceil(renewed / one_round)))
             for combo, ns in zip(combos, times, strict=True):
                 progress(f"{combo.name}: incumbent about {max(ns - transport_ns, 1) / 1000:.0f} us a query")
-        timed = [time_round(pair, queries, bout.calls, transport_ns, rng) for _ in range(rounds)]
+        timed = [time_round(pair, queries, sizes, transport_ns, rng) for _ in range(rounds)]
         # The others have just been called: a cold cache is no luck of the twin's process. Queries come once, here too.
         twin.warm_up([dealer.take(WARMUP_CALLS) for dealer in queries])
-        control = [time_round((twin, original), queries, bout.calls, transport_ns, rng) for _ in range(CONTROL_ROUNDS)]
+        control = [time_round((twin, original), queries, sizes, transport_ns, rng) for _ in range(CONTROL_ROUNDS)]
         for _, _, answers in timed:
             bout.answers += answers
         bout.stage.add(
@@ -213,7 +212,6 @@ def evidence_of(
     target: Target,
     *,
     gave_up: bool = False,
-    calls: Sequence[int] = (),
     timed_queries: int,
     transport_ns: float,
     pack_seconds: float,
@@ -224,7 +222,6 @@ def evidence_of(
 ) -> SpeedEvidence:
     """The figures of the last stage: the one that decides. gave_up: it found that no gain is left worth finding."""
     stage = stages[-1]
-    rival = tuple(float(log) for epoch in stage.incumbent for log in epoch.mean(axis=(1, 2)))
     figures = tuple(
         # The incumbent's figure is what the pairing says of it, so that figures and ratios agree.
         ComboFigures(
@@ -249,7 +246,6 @@ def evidence_of(
         peak_mem_mb=peak_mem_mb,
         workload_seeds=workload_seeds,
         walls=walls,
-        rival=RivalRounds(rival, tuple(calls)),
         seconds=seconds,
     )
 

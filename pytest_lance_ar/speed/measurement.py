@@ -122,11 +122,14 @@ class Measurement:
         speed = guarded(trial, speed, preparation, progress)
         if not compare(trial, speed).kept:
             return speed
-        alone = time_alone(trial, speed, preparation, self._yardstick, self._reading_ns, progress=progress)
+        transport_ns = speed.transport_ns
+        alone = time_alone(
+            trial, preparation, self._yardstick, self._reading_ns, transport_ns=transport_ns, progress=progress
+        )
         speed = replace(speed, alone=alone)
         if trial.origin is None or not compare(trial, speed).kept:
             return speed
-        origin = time_against_first(trial, speed, preparation, progress=progress)
+        origin = time_against_first(trial, preparation, transport_ns=transport_ns, progress=progress)
         return replace(speed, origin=origin)
 
     def _explained(self, speed: SpeedEvidence, preparation: Preparation) -> SpeedEvidence:

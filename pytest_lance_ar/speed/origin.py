@@ -14,27 +14,25 @@ import time
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.alone import OTHERS, T, timed_rounds
-from pytest_lance_ar.speed.duel import MAX_CALLS_PER_BLOCK, Bout, Progress, check_answers, no_garbage_collection
+from pytest_lance_ar.speed.alone import NEEDED, OTHERS, T, timed_rounds
+from pytest_lance_ar.speed.duel import Bout, Progress, check_answers, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
-from pytest_lance_ar.speed.sides import WARMUP_CALLS, IncumbentFailed, Queries
-from pytest_lance_ar.trial.evidence import OriginEvidence, SpeedEvidence
+from pytest_lance_ar.speed.sides import IncumbentFailed
+from pytest_lance_ar.trial.evidence import OriginEvidence
 from pytest_lance_ar.trial.trial import Trial
 
 EPOCHS: Final = 2
 ROUNDS: Final = 4
 """In each epoch; all is built and packed anew before it."""
-_QUERIES: Final = EPOCHS * (WARMUP_CALLS + 2 * ROUNDS * MAX_CALLS_PER_BLOCK)
 
 
 def time_against_first(
     trial: Trial,
-    speed: SpeedEvidence,
     preparation: Preparation,
     *,
+    transport_ns: float,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> OriginEvidence | None:
     """Time the candidate beside the first baseline. Ends the preparation's processes. None where that baseline does
@@ -44,26 +42,22 @@ def time_against_first(
     """
     begun = time.perf_counter()
     assert trial.origin is not None, "nothing was kept since the first baseline"
-    assert speed.rival is not None, "what was not timed shows no gain"
     progress("a gain; timing the candidate against the first baseline", True)
     bout = Bout(preparation.workloads, preparation.seed)
-    queries = [Queries(_QUERIES) for _ in bout.workloads]
-    rounds: list[NDArray[np.float64]] = []
     try:
         with (
-            preparation.others(trial.candidate, trial.origin.kernel) as pair,
+            preparation.others(trial.candidate, trial.origin.kernel) as (candidate, baseline),
             pinned(trial.core),
             no_garbage_collection(),
         ):
-            for _ in range(EPOCHS):
-                found, answers = timed_rounds(
-                    (pair[0], pair[1]), bout.workloads, queries, speed.rival.calls, ROUNDS, speed.transport_ns
-                )
-                rounds += found
-                bout.answers += answers
+            epochs = [
+                timed_rounds((candidate, baseline), bout, ROUNDS, epoch * NEEDED, transport_ns)
+                for epoch in range(EPOCHS)
+            ]
         check_answers(bout, trial.target.combos, trial.options.rtol)
     except IncumbentFailed:
         return None
-    logs = np.array([theirs - ours for ours, theirs in rounds])
+    rounds = np.concatenate(epochs)
+    logs = rounds[:, 1] - rounds[:, 0]
     error = T * float(logs.std(ddof=1)) / math.sqrt(len(logs)) + OTHERS
     return OriginEvidence(gain=math.exp(logs.mean()), error=math.exp(error), seconds=time.perf_counter() - begun)

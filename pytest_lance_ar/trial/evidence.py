@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -154,24 +155,17 @@ class GuardEvidence:
 
 
 @dataclass(frozen=True)
-class RivalRounds:
-    """The incumbent as the deciding stage timed it: mean log nanoseconds of each round over all combos, and of how many
-    calls a block of each combo was."""
-
-    logs: tuple[float, ...]
-    calls: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class AloneEvidence:
     """The incumbent beside the candidate and alone, as ratios of times.
 
     slowdown: beside / alone. explained: as much as the host accounts for, of which drift is what the timing core
-    itself changed by meanwhile.
+    itself changed by meanwhile. gain: incumbent / candidate beside each other once more, and the factor of its error.
     """
 
     slowdown: float
     explained: float
+    gain: float = math.inf
+    error: float = 1.0
     drift: float = 1.0
     seconds: float = 0.0
 
@@ -214,7 +208,6 @@ class SpeedEvidence:
     guards: GuardEvidence | None = None
     seconds: float = 0.0
     largest_gain: float | None = None
-    rival: RivalRounds | None = None
     alone: AloneEvidence | None = None
     origin: OriginEvidence | None = None
 

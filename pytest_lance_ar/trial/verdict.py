@@ -131,8 +131,8 @@ def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     if refused:
         return Verdict("discard", ExitCode.DISCARD, refused)
     alone = speed.alone
-    if alone is not None and not alone.slowdown <= alone.explained:
-        return Verdict("inconclusive", ExitCode.INCONCLUSIVE, _not_alone_sentence(alone))
+    if alone is not None and not (alone.slowdown <= alone.explained and 1 / speed.ratio <= alone.gain * alone.error):
+        return Verdict("inconclusive", ExitCode.INCONCLUSIVE, _not_alone_sentence(alone, 1 / speed.ratio))
     unreal = claim_refuses(trial, speed)
     if unreal:
         return Verdict("discard", ExitCode.DISCARD, unreal)
@@ -228,7 +228,13 @@ def _waited_sentence(trial: Trial, evidence: Evidence) -> str:
     )
 
 
-def _not_alone_sentence(alone: AloneEvidence) -> str:
+def _not_alone_sentence(alone: AloneEvidence, gain: float) -> str:
+    if alone.slowdown <= alone.explained:
+        return (
+            f"the candidate was {gain:.3f} x as fast as the incumbent in the duel, and {alone.gain:.3f} "
+            f"[{alone.gain / alone.error:.3f}, {alone.gain * alone.error:.3f}] x when they were timed once more: run "
+            "it again"
+        )
     return (
         f"the incumbent took {alone.slowdown:.3f} x as long beside the candidate as without it, and this host explains "
         f"{alone.explained:.3f} at the most; the gain may be the candidate's presence: run it again"

@@ -10,32 +10,40 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.speed import alone
 from pytest_lance_ar.speed.alone import compared, time_alone
-from pytest_lance_ar.speed.duel import MIN_ROUNDS
 from pytest_lance_ar.speed.preparation import Preparation
-from pytest_lance_ar.speed.statistics import LOOKS
+from pytest_lance_ar.speed.sides import Answer, Side
 from pytest_lance_ar.speed.yardstick import Yardstick
-from pytest_lance_ar.trial.evidence import RivalRounds
+from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.trial.kernel_source import Kernel
-from tests.builders import INCUMBENT, speed_of, trial_of
+from tests.builders import CANDIDATE, INCUMBENT, trial_of
 
 TRIALS = 3000
 
 
 def refused_share(
-    rng: np.random.Generator, *, noise: float, slowdown: float = 1.0, placement: float = 0.01, drift: float = 0.0
+    rng: np.random.Generator,
+    *,
+    noise: float,
+    slowdown: float = 1.0,
+    placement: float = 0.01,
+    drift: float = 0.0,
+    gain: float = 0.05,
 ) -> float:
     """The share of keeps that are refused. noise: sd of a round; placement: sd of a phase; drift: sd of the host."""
     refused = 0
     for _ in range(TRIALS):
         host = rng.normal(0, drift)
-        beside = math.log(slowdown) + rng.normal(0, noise, min(LOOKS) * MIN_ROUNDS)
-        beside += np.repeat(rng.normal(0, placement, min(LOOKS)), MIN_ROUNDS)
+        beside = math.log(slowdown) + rng.normal(0, placement) + rng.normal(0, noise, alone.ROUNDS)
+        candidate = -gain + rng.normal(0, placement) + rng.normal(0, noise, alone.ROUNDS)
         there = host + np.repeat(rng.normal(0, placement, 2), alone.ROUNDS)
-        found = compared(list(beside), list(there + rng.normal(0, noise, 2 * alone.ROUNDS)), 1.0, math.exp(host))
-        refused += found.slowdown > found.explained
+        there += rng.normal(0, noise, 2 * alone.ROUNDS)
+        found = compared(np.stack([candidate, beside], axis=1), there.reshape(2, -1).T, 1.0, math.exp(host))
+        refused += found.slowdown > found.explained or found.gain * found.error < math.exp(gain)
     return refused / TRIALS
 
 
@@ -50,24 +58,48 @@ def test_a_candidate_that_slows_its_rival_down_is_refused(noise: float, slowdown
     assert refused_share(np.random.default_rng(2), noise=noise, slowdown=slowdown) > 0.95
 
 
+def logs(first_ns: float, second_ns: float) -> NDArray[np.float64]:
+    return np.log([[first_ns, second_ns]] * 12)
+
+
 def test_a_gain_that_is_none_is_refused_whatever_the_noise() -> None:
     """A candidate as slow as the incumbent that is kept beside it: its whole gain is the slowdown."""
-    found = compared([math.log(120.0)] * 12, [math.log(100.0)] * 24, 1.0, 1.0)
+    found = compared(logs(120.0, 120.0), logs(100.0, 100.0), 1.0, 1.0)
     assert found.slowdown == pytest.approx(1.2)
     assert found.explained == pytest.approx(math.exp(alone.OTHERS))
 
 
+def test_a_candidate_that_behaves_when_it_is_looked_at_shows_no_gain_then() -> None:
+    found = compared(logs(100.0, 100.0), logs(100.0, 100.0), 1.0, 1.0)
+    assert found.slowdown < found.explained
+    assert found.gain * found.error == pytest.approx(math.exp(alone.OTHERS))
+
+
 def test_what_the_yardstick_shows_of_the_host_is_explained_either_way() -> None:
     for after in (0.8, 1.25):
-        found = compared([math.log(125.0)] * 12, [math.log(100.0)] * 24, 1.0, after)
+        found = compared(logs(100.0, 125.0), logs(100.0, 100.0), 1.0, after)
         assert found.drift == pytest.approx(1.25)
         assert found.slowdown < found.explained
+
+
+class FakePack:
+    def foresee(self, numbers: object) -> None:
+        pass
+
+    def check(self, *_: object) -> Mismatch | None:
+        return None
+
+
+@dataclass(frozen=True)
+class FakeWorkload:
+    packs: tuple[FakePack, ...] = (FakePack(),)
 
 
 @dataclass(eq=False)
 class FakeSide:
     kernel: Kernel
     renewed: int = 0
+    is_candidate: bool = False
 
     def renew(self, workloads: object, warmups: object) -> float:
         self.renewed += 1
@@ -77,34 +109,55 @@ class FakeSide:
 @dataclass
 class FakePreparation:
     log: list[str]
-    workloads: tuple[None, ...] = (None,) * 9
+    pairs: list[tuple[FakeSide, FakeSide]]
+    seed: int = 1
+    workloads: tuple[FakeWorkload, ...] = (FakeWorkload(),) * 9
 
     @contextmanager
     def others(self, *kernels: Kernel) -> Iterator[list[FakeSide]]:
-        self.log += ["all ended", *(kernel.name for kernel in kernels)]
+        self.log.append("all ended")
         yield [FakeSide(kernel) for kernel in kernels]
         self.log.append("all ended")
 
 
-def test_the_duel_is_compared_with_new_processes_of_the_incumbent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the incumbent took in the duel itself: a candidate that behaves when it is looked at gains nothing."""
-    preparation, blocks = FakePreparation([]), (2, 3, 4, 5, 6, 2, 3, 4, 5)
+@pytest.fixture
+def preparation(monkeypatch: pytest.MonkeyPatch) -> FakePreparation:
+    """Of a candidate that slows its incumbent down."""
+    pairs = [(FakeSide(CANDIDATE), FakeSide(INCUMBENT)) for _ in range(2)]
+    preparation = FakePreparation([], pairs)
 
-    def time_round(pair: tuple[FakeSide, FakeSide], _: object, calls: object, *__: object) -> tuple[Any, ...]:
-        assert [side.kernel for side in pair] == [INCUMBENT, INCUMBENT]
+    def time_round(pair: tuple[FakeSide, FakeSide], *_: object) -> tuple[Any, ...]:
         assert [side.renewed for side in pair] == [1, 1]
-        assert calls == blocks
-        preparation.log.append("timed")
-        return np.full((9, 2), math.log(1.0)), np.full((9, 2), math.log(1.1)), []
+        kernels = [side.kernel for side in pair]
+        preparation.log.append("beside" if CANDIDATE in kernels else "alone")
+        slow = math.log(1.3 if CANDIDATE in kernels else 1.0)
+        answers = [Answer(cast(Side, pair[0]), 0, 7, {}, checked=CANDIDATE in kernels)]
+        return np.zeros((9, 2)), np.full((9, 2), slow), answers
 
     monkeypatch.setattr(alone, "time_round", time_round)
-    speed = replace(speed_of(0.8), rival=RivalRounds((math.log(1.3),) * 12, blocks))
-    trial = replace(trial_of(), core=None)
-    found = time_alone(trial, speed, cast(Preparation, preparation), Yardstick(), 1.0)
-    name = INCUMBENT.name
-    assert list(dict.fromkeys(preparation.log)) == ["all ended", name, "timed"]
+    return preparation
+
+
+TRIAL = replace(trial_of(), core=None)
+
+
+def test_no_process_that_met_the_candidate_is_left_when_the_incumbent_is_alone(preparation: FakePreparation) -> None:
+    found = time_alone(TRIAL, cast(Preparation, preparation), Yardstick(), 1.0, transport_ns=0.0)
+    assert list(dict.fromkeys(preparation.log)) == ["beside", "all ended", "alone"]
     assert preparation.log[-1] == "all ended"
-    assert found.slowdown == pytest.approx(1.3 / math.sqrt(1.1))
+    assert found.slowdown == pytest.approx(1.3)
+    assert found.gain == pytest.approx(1.3)
+
+
+def test_what_the_candidate_answers_here_is_checked(
+    preparation: FakePreparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side, _ in preparation.pairs:
+        side.is_candidate = True
+    wrong = Mismatch("ids", (0,), "1", "2")
+    monkeypatch.setattr(FakePack, "check", lambda *_: wrong)
+    with pytest.raises(KernelFault, match="ids"):
+        time_alone(TRIAL, cast(Preparation, preparation), Yardstick(), 1.0, transport_ns=0.0)
 
 
 def test_the_yardstick_reads_nanoseconds() -> None:

@@ -10,10 +10,12 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.speed import origin
 from pytest_lance_ar.speed.alone import OTHERS
+from pytest_lance_ar.speed.duel import Bout
 from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import Answer, IncumbentFailed, Side
@@ -25,10 +27,9 @@ from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.targets.protocol import Instance
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import RivalRounds
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Origin
-from tests.builders import CANDIDATE, INCUMBENT, WRONG, speed_of, trial_of
+from tests.builders import CANDIDATE, INCUMBENT, WRONG, trial_of
 
 FIRST = Kernel("baseline", b"class PqKernel: ...  # the first\n")
 LOG: list[str] = []
@@ -57,7 +58,6 @@ class FakeWorkload:
     packs: list[FakePack]
 
 
-SPEED = replace(speed_of(0.9), rival=RivalRounds((0.0, 0.0), (3,) * 9))
 TRIAL = replace(trial_of(), core=None, origin=Origin(FIRST, 1.5))
 
 
@@ -78,17 +78,17 @@ def preparation(monkeypatch: pytest.MonkeyPatch) -> Preparation:
 
 
 def timed(answer: int) -> Callable[..., Any]:
-    def timed_rounds(pair: Any, *_: object) -> tuple[list[Any], list[Answer]]:
+    def timed_rounds(pair: Any, bout: Bout, *_: object) -> NDArray[np.float64]:
         assert [side.kernel for side in pair] == [CANDIDATE, FIRST]
-        answers = [Answer(pair[0], combo, 7, cast(Any, {"id": answer}), checked=True) for combo in range(9)]
-        return [np.log([100.0, 150.0])] * 4, answers
+        bout.answers += [Answer(pair[0], combo, 7, cast(Any, {"id": answer}), checked=True) for combo in range(9)]
+        return np.log([[100.0, 150.0]] * 4)
 
     return timed_rounds
 
 
 def test_who_is_timed_and_what_is_found(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origin, "timed_rounds", timed(7))
-    found = origin.time_against_first(TRIAL, SPEED, preparation)
+    found = origin.time_against_first(TRIAL, preparation, transport_ns=0.0)
     assert found is not None
     assert found.gain == pytest.approx(1.5)
     assert math.log(found.error) == pytest.approx(OTHERS)
@@ -100,17 +100,17 @@ def test_who_is_timed_and_what_is_found(preparation: Preparation, monkeypatch: p
 def test_a_candidate_that_is_wrong_here_is_incorrect(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origin, "timed_rounds", timed(8))
     with pytest.raises(KernelFault, match="ids"):
-        origin.time_against_first(TRIAL, SPEED, preparation)
+        origin.time_against_first(TRIAL, preparation, transport_ns=0.0)
 
 
 def test_a_baseline_that_does_not_run_any_more_says_nothing(
     preparation: Preparation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def timed_rounds(*_: object) -> list[Any]:
+    def timed_rounds(*_: object) -> None:
         raise IncumbentFailed(WRONG)
 
     monkeypatch.setattr(origin, "timed_rounds", timed_rounds)
-    assert origin.time_against_first(TRIAL, SPEED, preparation) is None
+    assert origin.time_against_first(TRIAL, preparation, transport_ns=0.0) is None
     assert LOG[-2:] == ["ended", "ended"]
 
 
