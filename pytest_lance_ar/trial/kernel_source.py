@@ -29,7 +29,8 @@ ALLOWED_IMPORTS: Final = (
 class Kernel:
     """The source of a kernel. `name` is how messages call it."""
 
-    MAX_BYTES: ClassVar[int] = 8 << 20
+    MAX_BYTES: ClassVar[int] = 256 << 10
+    """The gate itself parses a kernel, some times over: a megabyte can take ten seconds and half a gigabyte."""
 
     name: str
     source: bytes

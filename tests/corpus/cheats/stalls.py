@@ -124,6 +124,11 @@ def stall():
     ),
     at_once("sleeps_in_its_import", "never returns from its import", "forever()\n"),
     at_once(
+        "a_source_that_takes_long_to_read",
+        "is as large as a kernel may be, all of it values, and never returns from its import",
+        "forever()\nx = [" + 120_000 * "1," + "]\n",
+    ),
+    at_once(
         "half_a_message",
         "sends the beginning of a message, byte by byte",
         """
