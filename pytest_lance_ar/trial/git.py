@@ -42,7 +42,8 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[bytes] 
             timeout=20,
             check=False,
             stdin=subprocess.DEVNULL,
-            env={**environment, "LC_ALL": "C"},
+            # A commit is what its hash says, whatever `git replace` puts in its place.
+            env={**environment, "LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"},
         )
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
@@ -92,12 +93,13 @@ def describe_commit(kernel: Path) -> str:
     """The short hash of HEAD, with "-dirty" when the kernel is not what is committed there; "-" outside git.
 
     Contents are compared, so that a kernel which git ignores, does not track or was told not to look at is dirty too.
+    No filter that the project's git configuration names is run.
     """
     head = _git(kernel.parent, "rev-parse", "--short", "HEAD")
     if head is None:
         return "-"
     committed = _blob(kernel, "HEAD")
-    here = _git(kernel.parent, "hash-object", "--", kernel.name)
+    here = _git(kernel.parent, "hash-object", "--no-filters", "--", kernel.name)
     clean = committed is not None and here is not None and here.decode().strip() == committed
     return head.decode().strip() + ("" if clean else "-dirty")
 

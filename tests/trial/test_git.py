@@ -116,6 +116,18 @@ def test_any_name_is_a_name_and_no_pattern(kernel: Path, name: str) -> None:
     assert source_at(odd, "HEAD") == b"odd\n"
 
 
+def test_no_program_of_the_projects_configuration_is_run(kernel: Path, tmp_path: Path) -> None:
+    (tmp_path / ".gitattributes").write_text("*.py filter=own\n")
+    git(tmp_path, "config", "filter.own.clean", f"touch {tmp_path / 'ran'}; cat")
+    assert describe_commit(kernel) == git(kernel.parent, "rev-parse", "--short", "HEAD")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_replaces_a_commit_is_not_it(kernel: Path) -> None:
+    git(kernel.parent, "replace", "topic/old", "trunk")
+    assert source_at(kernel, "topic/old") == b"old\r\n"
+
+
 def test_outside_git_there_is_nothing_to_say(tmp_path: Path) -> None:
     path = tmp_path / "pq_l2.py"
     path.touch()
