@@ -367,6 +367,7 @@ class KernelHost:
         if reply is None:
             raise self._timeout("a call", seconds, allowance)
         if reply == wire.FAILED:
+            self._let_go()
             message = self._receive("a call", CALL_SECONDS)
             raise self._fault(message)
         raise self._death("during a call") if reply == b"" else self._nonsense()
@@ -400,8 +401,7 @@ class KernelHost:
         if self._poll.poll(0) or self._heard.poll(0):
             raise self._unasked()
         seconds = min(SEND_SECONDS, self.deadline.remaining())
-        self._look()
-        self._process.go_on()
+        self._let_go()
         try:
             os.write(self._requests, wire.CONTROL)
             wire.send(self._channel, message, segment, seconds)
@@ -416,6 +416,10 @@ class KernelHost:
         if reply:
             raise self._fault(reply)
 
+    def _let_go(self) -> None:
+        self._look()
+        self._process.go_on()
+
     def _look(self) -> None:
         try:
             self._process.look()
@@ -424,13 +428,11 @@ class KernelHost:
             raise KernelFault(Failure(FaultKind.TAMPERED, sentence)) from error
 
     def _receive(self, stage: str, allowance: float) -> dict[str, Any]:
-        """The next message; the child is stopped behind it."""
+        """The next message of the child, which runs; it is stopped behind it."""
         allowance *= platform.patience()
         seconds = min(allowance, self.deadline.remaining())
         if seconds <= 0:
             raise self._timeout(stage, seconds, allowance)
-        self._look()
-        self._process.go_on()
         try:
             message, descriptor = wire.receive(self._channel, seconds)
             if descriptor is not None:  # the gate sends them, and takes none

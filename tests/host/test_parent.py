@@ -8,11 +8,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pytest_lance_ar.host import parent, platform
+from pytest_lance_ar.host import parent, platform, wire
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.process import KernelProcess
 from pytest_lance_ar.targets.common.pq.cases import DrawnCase
@@ -331,3 +332,22 @@ def test_what_a_process_does_once_it_is_let_go_is_on_the_clock(
 
     monkeypatch.setattr(KernelProcess, "go_on", and_works)
     assert pack.call(1) > 50_000_000
+
+
+@pytest.mark.skipif(not platform.STOPS, reason="kernels are stopped on Linux alone")
+def test_who_stops_itself_is_not_let_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However soon behind a request: else it were chance whether that is a stall."""
+    source = kernels.PURE_PYTHON + "import os\nos.kill(os.getpid(), 19)\n"
+    send = wire.send
+
+    def and_wait(*arguments: Any) -> None:
+        send(*arguments)
+        time.sleep(0.5)
+
+    with KernelHost(DRIVER, core=None, deadline=Deadline.after(1000), confined=False) as host:
+        host.await_start()
+        host.deadline = Deadline.after(2)
+        monkeypatch.setattr(wire, "send", and_wait)
+        with pytest.raises(KernelFault) as caught:
+            host.load(source.encode(), "kernel.py")
+    assert caught.value.failure.kind is FaultKind.TIMEOUT
