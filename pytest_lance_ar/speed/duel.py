@@ -25,7 +25,7 @@ from pytest_lance_ar.host.alarm import on_two_cores
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
-from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side, time_round
+from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side, first_wrong, time_round
 from pytest_lance_ar.speed.statistics import FUTILITY_LOOKS, LOOKS, Outcome, Stage, geomean
 from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance, Target
 from pytest_lance_ar.trial.deadline import Deadline
@@ -44,8 +44,6 @@ QUERY_FLOATS: Final = 256
 """What the empty kernel is handed; the copy of any query takes well below a microsecond."""
 STAGE_SECONDS: Final = 60.0
 """A stage that takes longer ends at its next look."""
-FORESEEN: Final = 64
-"""Answers that the reference is asked for at once."""
 BASELINE_EPOCHS: Final = 6
 """Without an incumbent there is nothing to decide, only figures to take."""
 
@@ -257,21 +255,15 @@ def check_answers(bout: Bout, combos: Sequence[Combo], rtol: float) -> None:
         if answer.checked:
             by_combo[answer.combo].append(answer)
 
-    def first_wrong(combo: int) -> tuple[Side, Failure] | None:
-        pack, answers = bout.workloads[combo].packs[0], sorted(by_combo[combo], key=lambda answer: answer.query)
-        foreseen = -1
-        for number, answer in enumerate(answers):
-            if answer.query > foreseen:
-                ahead = list(dict.fromkeys(later.query for later in answers[number : number + FORESEEN]))
-                pack.foresee(ahead)
-                foreseen = ahead[-1]
-            mismatch = pack.check(answer.query, answer.outputs, rtol)
-            if mismatch:
-                where = f"timed call on {combos[combo].name}, seed {bout.seed}, query {answer.query}"
-                return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
-        return None
+    def wrong_on(combo: int) -> tuple[Side, Failure] | None:
+        wrong = first_wrong(bout.workloads[combo].packs[0], by_combo[combo], rtol)
+        if wrong is None:
+            return None
+        answer, mismatch = wrong
+        where = f"timed call on {combos[combo].name}, seed {bout.seed}, query {answer.query}"
+        return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
 
-    for wrong in on_two_cores(first_wrong, range(len(combos))):
+    for wrong in on_two_cores(wrong_on, range(len(combos))):
         if wrong:
             raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed import intervals
 from pytest_lance_ar.speed.duel import Progress, no_garbage_collection
 from pytest_lance_ar.speed.preparation import fresh_seed
-from pytest_lance_ar.speed.sides import KEPT_SHARE, IncumbentFailed, Queries, Side
+from pytest_lance_ar.speed.sides import KEPT_SHARE, Answer, IncumbentFailed, Queries, Side, first_wrong
 from pytest_lance_ar.targets.protocol import Guard, Instance, Target
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind, GuardEvidence, GuardFigures
@@ -76,7 +76,7 @@ class Bout:
     queries: Queries
     logs: list[NDArray[np.float64]] = field(default_factory=list)
     """(block pairs, 2) an epoch: mean log nanoseconds of candidate and incumbent."""
-    answers: list[_Answer] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
 
     def forget(self) -> None:
         """What is not needed for the figures."""
@@ -89,16 +89,6 @@ class Bout:
     @property
     def candidate_ns(self) -> float:
         return float(np.exp(np.mean([np.median(epoch[:, 0]) for epoch in self.logs]))) / self.guard.batch
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What a timed call returned."""
-
-    side: Side
-    pack_number: int
-    call: int
-    outputs: dict[str, NDArray[Any]]
 
 
 def time_guards(
@@ -254,7 +244,7 @@ def _block(side: Side, packed: _Packed, bout: Bout, calls: range, transport_ns: 
             chosen = rng.random() < KEPT_SHARE
             outputs = {n: a.copy() for n, a in pack.outputs.items() if chosen or n not in pack.instance.bulky}
             if chosen or side.is_candidate:
-                bout.answers.append(_Answer(side, pack_number, call, outputs))
+                bout.answers.append(Answer(side, pack_number, call, outputs, checked=True))
     return total / (len(calls) - 1)
 
 
@@ -272,15 +262,16 @@ def _check_answers(bouts: Sequence[Bout], rtol: float, rng: random.Random) -> in
         most = (CHECKED, math.ceil(CHECKED * KEPT_SHARE))
         samples.append([a for some, n in zip(by_side, most, strict=True) for a in rng.sample(some, min(n, len(some)))])
 
-    def first_wrong(i: int) -> tuple[Side, Failure] | None:
-        for answer in sorted(samples[i], key=lambda answer: answer.call):
-            mismatch = bouts[i].instance.packs[answer.pack_number].check(answer.call, answer.outputs, rtol)
-            if mismatch:
-                where = f"timed call on the guard workload {bouts[i].guard.spec!r}, call {answer.call}"
+    def wrong_on(i: int) -> tuple[Side, Failure] | None:
+        for number, pack in enumerate(bouts[i].instance.packs):
+            wrong = first_wrong(pack, [answer for answer in samples[i] if answer.combo == number], rtol)
+            if wrong:
+                answer, mismatch = wrong
+                where = f"timed call on the guard workload {bouts[i].guard.spec!r}, call {answer.query}"
                 return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
         return None
 
-    for wrong in on_two_cores(first_wrong, range(len(bouts))):
+    for wrong in on_two_cores(wrong_on, range(len(bouts))):
         if wrong:
             raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
     return sum(map(len, samples))

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
-from pytest_lance_ar.targets.protocol import Instance
+from pytest_lance_ar.targets.mismatch import Mismatch
+from pytest_lance_ar.targets.protocol import Instance, PackInstance
 from pytest_lance_ar.trial.evidence import NO_KERNELS, Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 
@@ -22,6 +23,9 @@ WARMUP_CALLS: Final = 3
 KEPT_SHARE: Final = 0.125
 """Of the candidate's timed answers, how many keep their bulky outputs (of PQ, the table) for the check; all keep the
 others. Of the incumbent's, how many are checked at all."""
+
+FORESEEN: Final = 256
+"""Answers that the reference is asked for at once."""
 
 
 class IncumbentFailed(Exception):
@@ -41,6 +45,22 @@ class Answer:
     query: int
     outputs: dict[str, NDArray[Any]]
     checked: bool
+
+
+def first_wrong(pack: PackInstance, answers: Sequence[Answer], rtol: float) -> tuple[Answer, Mismatch] | None:
+    """Compare answers to a pack's calls with the reference, in the order of the calls."""
+    in_order = sorted(answers, key=lambda answer: answer.query)
+    calls = sorted({answer.query for answer in in_order})
+    foreseen = 0
+    for answer in in_order:
+        if foreseen < len(calls) and answer.query == calls[foreseen]:
+            if foreseen % FORESEEN == 0:
+                pack.foresee(calls[foreseen : foreseen + FORESEEN])
+            foreseen += 1
+        mismatch = pack.check(answer.query, answer.outputs, rtol)
+        if mismatch:
+            return answer, mismatch
+    return None
 
 
 class Queries:

@@ -7,7 +7,8 @@ their reference distances tie within the same two tolerances. NaN, infinity, a w
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +37,27 @@ def compare_array(what: str, expected: Float32, got: NDArray[Any], rtol: float =
     )
 
 
+@dataclass(frozen=True)
+class Nearest:
+    """What the reference says of `count` vectors: the n least distances, float32 (n,), ascending, and any others that
+    it is asked for: ids (n,) -> float32 (n,)."""
+
+    count: int
+    least: Float32
+    of: Callable[[NDArray[Any]], Float32]
+
+    @classmethod
+    def among(cls, distances: Float32, k: int) -> Nearest:
+        """What the distances of all vectors say: float32 (N,)."""
+        return cls(len(distances), least(distances, k), distances.__getitem__)
+
+
+def least(distances: Float32, k: int) -> Float32:
+    """The min(k, N) least of N distances, ascending."""
+    n = min(k, len(distances))
+    return np.sort(np.partition(distances, n - 1)[:n]) if n else distances[:0]
+
+
 def compare_top_k(
     reference: Float32,
     k: int,
@@ -49,45 +71,51 @@ def compare_top_k(
 
     reference: float32 (N,); ids: int64 (n,); distances: float32 (n,), with n = min(k, N). what: the method's name.
     """
-    n = min(k, len(reference))
+    return compare_nearest(Nearest.among(reference, k), ids, distances, rtol, what=what)
+
+
+def compare_nearest(
+    reference: Nearest, ids: NDArray[Any], distances: NDArray[Any], rtol: float = 0.0, *, what: str = "probe_top_k"
+) -> Mismatch | None:
+    """As `compare_top_k`, where the reference's distances of all vectors are not at hand."""
+    n = len(reference.least)
     wrong = _wrong_array(f"{what} ids", ids, np.int64, (n,)) or _wrong_array(
         f"{what} distances", distances, np.float32, (n,)
     )
     if wrong or n == 0:
         return wrong
 
-    outside = (ids < 0) | (ids >= len(reference))
+    outside = (ids < 0) | (ids >= reference.count)
     if outside.any():
         i = int(np.argmax(outside))
-        return Mismatch(f"{what} ids", (i,), f"an id in [0, {len(reference)})", str(ids[i]))
+        return Mismatch(f"{what} ids", (i,), f"an id in [0, {reference.count})", str(ids[i]))
     _, first, number = np.unique(ids, return_index=True, return_inverse=True)
     repeated = first[number] < np.arange(n)
     if repeated.any():
         i = int(np.argmax(repeated))
         return Mismatch(f"{what} ids", (i,), "every id once", f"{ids[i]} a second time")
 
-    wrong = _wrong_values(what, reference, n, ids, distances, rtol)
+    wrong = _wrong_values(what, reference, ids, distances, rtol)
     if wrong and wrong.rounding_only:
         # Rounding explains it only if it explains the whole answer.
-        explained = _wrong_values(what, reference, n, ids, distances, ROUNDING_RTOL) is None
+        explained = _wrong_values(what, reference, ids, distances, ROUNDING_RTOL) is None
         return replace(wrong, rounding_only=explained)
     return wrong
 
 
 def _wrong_values(
-    what: str, reference: Float32, n: int, ids: NDArray[Any], distances: NDArray[Any], rtol: float
+    what: str, reference: Nearest, ids: NDArray[Any], distances: NDArray[Any], rtol: float
 ) -> Mismatch | None:
     what = f"{what} distances"
-    nearest = np.sort(np.partition(reference, n - 1)[:n])
-    atol = _tolerance(TOPK_DIST_TOL, nearest)
-    wrong = _first_difference(what, reference[ids], distances, atol, rtol, "the reference distance of the id")
+    atol = _tolerance(TOPK_DIST_TOL, reference.least)
+    wrong = _first_difference(what, reference.of(ids), distances, atol, rtol, "the reference distance of the id")
     if wrong:
         return wrong
     falling = np.diff(distances) < 0
     if falling.any():
         i = int(np.argmax(falling)) + 1
         return Mismatch(what, (i,), f"ascending order, at least {distances[i - 1]!s}", str(distances[i]))
-    wrong = _first_difference(what, nearest, distances, atol, rtol, "the reference's distance at this place")
+    wrong = _first_difference(what, reference.least, distances, atol, rtol, "the reference's distance at this place")
     return replace(wrong, missed=True) if wrong else None
 
 

@@ -49,4 +49,6 @@ def posed(vectors: Float32, num_sub_vectors: int, seed: int, role: str) -> Float
     return positive
 
 
-DOT: Final = Metric("negative inner product", term, operations=2, midway=midway, posed=posed)
+DOT: Final = Metric(
+    "negative inner product", term, operations=2, midway=midway, products=-1, squares=False, posed=posed
+)

@@ -20,4 +20,4 @@ def midway(u: Float32, v: Float32, side: Float32) -> Float32:
     return np.asarray((u + v) * np.float32(0.5) + (v - u) * (side * np.float32(2.0**-9)), np.float32)
 
 
-L2: Final = Metric("squared L2", term, operations=3, midway=midway)
+L2: Final = Metric("squared L2", term, operations=3, midway=midway, products=-2, squares=True)

@@ -118,7 +118,7 @@ class GuardWorkload:
             chosen = self.chosen(number)
             codes = np.ascontiguousarray(coded[chosen, np.arange(self.shape.num_sub_vectors)])
             packs.append((codes, self._queries(pool, chosen, calls * self.batch, number)))
-        instance = instance_of(self.metric, self.shape, codebook, packs, self.k, many_calls=True)
+        instance = instance_of(self.metric, self.shape, codebook, packs, self.k)
         return batched(instance, self.batch)
 
     def chosen(self, number: int) -> NDArray[np.int64]:

@@ -21,15 +21,19 @@ class Metric:
     float32, one operation after the other. operations: of the term, with its addition.
     midway(u, v, side): queries (Q, dim) to which the stored u and v, both (Q, dim), are nearly as near; side,
     -1 or 1 (Q, 1), tells which is a little nearer.
+    products, squares: up to what all stored vectors share, their distances are `products` times the inner product with
+    the query, and |x|^2 if `squares`; with `squares` they do not change when all vectors move together.
     posed(vectors, num_sub_vectors, seed, role): drawn vectors of a role in the position that the seed chooses.
 
-    All of them are functions of a module: cases travel between processes.
+    The functions are those of a module: cases travel between processes.
     """
 
     name: str
     term: Callable[[Float32, Float32], Float32]
     operations: int
     midway: Callable[[Float32, Float32, Float32], Float32]
+    products: float
+    squares: bool
     posed: Callable[[Float32, int, int, str], Float32] = as_drawn
 
     def __repr__(self) -> str:

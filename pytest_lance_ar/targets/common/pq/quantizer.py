@@ -1,4 +1,4 @@
-"""Training a product quantizer, coding vectors with it and summing up coded distances: fast, and deterministic.
+"""Training a product quantizer, and coding vectors with it: fast, and deterministic.
 
 What is computed is what sequential float32 loops without FMA compute, first index on ties: the same codebook and the
 same codes on every machine. Matrix products, whose rounding no two machines share, only tell which centroids a vector
@@ -17,11 +17,8 @@ from pytest_lance_ar.targets.common.inputs import Float32, Stream
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 
 LLOYD_ITERATIONS: Final = 2
-BATCH: Final = 64
-"""Queries whose distances are summed up at once: a table's entries for all of them lie side by side."""
 _PRODUCT: Final = 1 << 20
 """Multiplications in one matrix product, about: its result stays in the cache."""
-_CHUNK: Final = 1024
 _UNIT: Final = 2.0**-24
 _UNDERFLOW: Final = 1e-36
 """More than an operation loses when its result is denormal, or is taken for zero."""
@@ -55,24 +52,6 @@ def encode(vectors: Float32, codebook: Float32) -> NDArray[np.uint8]:
         else:
             column[:] = _nearest(part, centroids)
     return codes
-
-
-def distances(tables: Float32, codes_t: NDArray[np.uint8]) -> Float32:
-    """What `reference.distances` returns, bit for bit, for many queries at once: float32 (Q, N).
-
-    tables: float32 (Q, M, K); codes_t: uint8 (M, N), transposed.
-    """
-    total = np.empty((len(tables), codes_t.shape[1]), np.float32)
-    for first in range(0, len(tables), BATCH):
-        entries = np.ascontiguousarray(tables[first : first + BATCH].transpose(1, 2, 0))
-        for start in range(0, codes_t.shape[1], _CHUNK):
-            chunk = codes_t[:, start : start + _CHUNK].astype(np.intp)
-            sums = np.zeros((chunk.shape[1], entries.shape[2]), np.float32)
-            taken = np.empty_like(sums)
-            for table, column in zip(entries, chunk, strict=True):
-                sums += np.take(table, column, axis=0, out=taken, mode="clip")
-            total[first : first + BATCH, start : start + _CHUNK] = sums.T
-    return total
 
 
 def _parts(vectors: Float32, codebook: Float32) -> list[Float32]:

@@ -77,18 +77,19 @@ class Searcher:
         table.setflags(write=False)
         return table
 
-    def distances(self, table: Float32) -> Float32:
-        """As `distances` of this module. Entries of the table are sums that start at +0."""
-        num_sub_vectors, count = self._columns.shape
+    def distances(self, table: Float32, ids: NDArray[np.integer[Any]] | None = None) -> Float32:
+        """As `distances` of this module, of all vectors or of some. Entries of the table are sums that start at +0."""
+        columns = self._columns if ids is None else self._columns[:, ids]
+        num_sub_vectors, count = columns.shape
         if num_sub_vectors * count <= FEW:
-            entries = table[np.arange(num_sub_vectors)[:, np.newaxis], self._columns]
+            entries = table[np.arange(num_sub_vectors)[:, np.newaxis], columns]
             # `accumulate` adds one after the other; `reduce` may not.
             total: Float32 = np.add.accumulate(entries, axis=0, dtype=np.float32)[-1].copy()
         else:
             total = np.empty(count, np.float32)
             for start in range(0, count, BLOCK):
                 part = np.zeros(min(BLOCK, count - start), np.float32)
-                for row, column in zip(table, self._columns[:, start : start + BLOCK], strict=True):
+                for row, column in zip(table, columns[:, start : start + BLOCK], strict=True):
                     part += row[column]
                 total[start : start + BLOCK] = part
         total.setflags(write=False)

@@ -94,7 +94,7 @@ class PqTarget(Target):
         shape = PqShape.of(combo.shape)
         codebook, codes = cases.fixture.__wrapped__(shape, combo.distribution, seed, SPEED_VECTORS)
         drawn = inputs.vectors(combo.distribution, queries, shape.dim, seed=seed, role="query")
-        return instance_of(self.metric, shape, codebook, [(codes, drawn)], SPEED_K, many_calls=True)
+        return instance_of(self.metric, shape, codebook, [(codes, drawn)], SPEED_K)
 
     def guards(self, seed: int) -> tuple[Guard, ...]:
         return guards.family(self.metric, seed)

@@ -54,7 +54,7 @@ class OwnData:
     def instance(self, queries: int, _seed: int) -> Instance:
         """The instance with so many calls. Where there are fewer queries, they are asked again, from the first on."""
         asked = self.queries[np.arange(queries) % len(self.queries)]
-        return instance_of(L2, self.shape, self.codebook, [(self.codes, asked)], self.k, many_calls=True)
+        return instance_of(L2, self.shape, self.codebook, [(self.codes, asked)], self.k)
 
 
 def read(path: Path, k: int) -> OwnData:

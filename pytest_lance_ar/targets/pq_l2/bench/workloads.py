@@ -53,7 +53,7 @@ class Workload:
             Stream(seed, "codebook", self.data, *numbers),
         )
         codes = [quantizer.encode(first, codebook), *(quantizer.encode(chunk, codebook) for chunk in chunks)]
-        return instance_of(L2, self.shape, codebook, [(np.concatenate(codes), asked)], SPEED_K, many_calls=True)
+        return instance_of(L2, self.shape, codebook, [(np.concatenate(codes), asked)], SPEED_K)
 
     def _chunks(self, seed: int) -> Iterator[Float32]:
         for number, start in enumerate(range(0, self.count, _CHUNK)):

@@ -592,7 +592,7 @@ def test_many_calls_change_no_judgement(shape: PqShape, n: int, foreseen: bool) 
     codebook = rng.standard_normal((shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim))
     codes = rng.integers(0, shape.num_centroids, (n, shape.num_sub_vectors)).astype(np.uint8)
     queries = rng.standard_normal((2, shape.dim)).astype(np.float32)
-    instance = instance_of(L2, shape, codebook.astype(np.float32), [(codes, queries)], 10, many_calls=True)
+    instance = instance_of(L2, shape, codebook.astype(np.float32), [(codes, queries)], 10)
     for call in range(2):
         answer = right_answer(instance, 0, call)
         if foreseen:
@@ -605,5 +605,5 @@ def test_many_calls_on_read_only_codes_of_one_column() -> None:
     codes = np.zeros((5, 1), np.uint8)
     codes.setflags(write=False)
     codebook, queries = np.zeros((1, 3, 2), np.float32), np.zeros((1, 2), np.float32)
-    instance = instance_of(L2, PqShape(2, 1, 3), codebook, [(codes, queries)], 2, many_calls=True)
+    instance = instance_of(L2, PqShape(2, 1, 3), codebook, [(codes, queries)], 2)
     assert instance.packs[0].check(0, right_answer(instance, 0, 0), 0.0) is None

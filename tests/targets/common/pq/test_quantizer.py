@@ -13,9 +13,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES, Stream, vectors
-from pytest_lance_ar.targets.common.pq import quantizer, reference
+from pytest_lance_ar.targets.common.pq import quantizer
 from pytest_lance_ar.targets.common.pq.shape import PqShape
-from pytest_lance_ar.targets.pq_l2.metric import L2
 
 Float32 = NDArray[np.float32]
 Codes = NDArray[np.uint8]
@@ -185,43 +184,6 @@ def test_training_leaves_the_vectors_alone() -> None:
     before = base.copy()
     quantizer.encode(base, quantizer.trained_codebook(base, PqShape(4, 2, 6), Stream(0)))
     np.testing.assert_array_equal(base, before)
-
-
-@settings(max_examples=60)
-@given(
-    table=hnp.arrays(
-        np.float32,
-        st.tuples(st.integers(1, 9), st.integers(1, 7)),
-        elements=st.one_of(st.floats(0, 2.0**100, width=32), st.floats(0, 1, width=32)),
-    ),
-    queries=st.sampled_from([0, 1, 2, 5, 64, 65, 130]),
-    count=st.one_of(st.integers(0, 20), st.sampled_from([1023, 1024, 1025, 2048, 2049])),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_distances_are_those_of_the_reference(table: Float32, queries: int, count: int, seed: int) -> None:
-    parts, centroids = table.shape
-    codes = np.random.default_rng(seed).integers(0, centroids, (count, parts)).astype(np.uint8)
-    tables = np.array([table * np.float32(query) for query in range(queries)], np.float32)
-    summed = quantizer.distances(tables.reshape(queries, parts, centroids), np.ascontiguousarray(codes.T))
-    assert summed.dtype == np.float32
-    assert summed.shape == (queries, count)
-    for one, sums in zip(tables, summed, strict=True):
-        assert sums.tobytes() == reference.distances(one, codes).tobytes()
-
-
-@pytest.mark.parametrize("count", [1, 1023, 1024, 1025, 4097])
-def test_distances_on_dense_data(count: int) -> None:
-    rng = np.random.default_rng(count)
-    table = (rng.random((16, 256)) * 10.0 ** rng.integers(-6, 7, (16, 256))).astype(np.float32)
-    codes = rng.integers(0, 256, (count, 16)).astype(np.uint8)
-    summed = quantizer.distances(table[np.newaxis], np.ascontiguousarray(codes.T))[0]
-    assert summed.tobytes() == reference.distances(table, codes).tobytes()
-
-
-def test_distances_take_the_reference_table_as_it_is() -> None:
-    table = reference.distance_table(L2, np.array([3, 4], np.float32), np.zeros((2, 1, 1), np.float32))
-    assert not table.flags.writeable
-    assert quantizer.distances(table[np.newaxis], np.zeros((2, 1), np.uint8)).tolist() == [[25]]
 
 
 @pytest.mark.parametrize("distribution", [*DISTRIBUTIONS, *EXTREMES])

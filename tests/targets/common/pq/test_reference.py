@@ -183,6 +183,8 @@ def test_the_vectorised_reference_is_the_scalar_one_bit_for_bit(
             searcher = reference.Searcher(L2, codebook, codes)
             assert same_bits(searcher.distance_table(query), table)
             assert same_bits(searcher.distances(table), scalar_distances(table, codes))
+            some = np.flatnonzero(np.arange(len(codes)) % 3)[::-1]
+            assert same_bits(searcher.distances(table, some), scalar_distances(table, codes[some]))
 
 
 @pytest.mark.parametrize(("count", "parts"), [(1, 512), (2, 512), (200, 512), (131_073, 3)])
