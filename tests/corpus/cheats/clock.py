@@ -328,4 +328,57 @@ class PqKernel(Honest):
         return super().pack_codes(codes)
 """,
     ),
+    duel(
+        "works_before_the_clock",
+        "has a thread read all codes as soon as its process is let go, before the call",
+        """
+hashlib, threading = module("hashlib"), module("threading")
+given, seen = threading.Event(), []
+
+def work():
+    while given.wait():
+        given.clear()
+        hashlib.sha1(seen[0])
+
+threading.Thread(target=work, daemon=True).start()
+
+class PqKernel(Honest):
+    def probe_top_k(self, table, codes, k):
+        answer = super().probe_top_k(table, codes, k)
+        if timed(codes):
+            seen[:] = [codes]
+            given.set()
+        return answer
+""",
+    ),
+    duel(
+        "warms_itself_where_it_is_not_counted",
+        "does all of it three times more in the first call after its rival's turn, which does not count",
+        """
+time = sys.modules["time"]
+
+class PqKernel(Honest):
+    ended = 0.0
+    def probe_top_k(self, table, codes, k):
+        if timed(codes) and time.perf_counter() - PqKernel.ended > 0.0004:
+            for _ in range(3):
+                super().probe_top_k(table, codes, k)
+        answer = super().probe_top_k(table, codes, k)
+        PqKernel.ended = time.perf_counter()
+        return answer
+""",
+    ),
+    duel(
+        "slow_packs",
+        "packs for so long that a stage ends early, on a figure that it likes",
+        """
+class PqKernel(Honest):
+    packs = 0
+    def pack_codes(self, codes):
+        PqKernel.packs += timed(codes)
+        if timed(codes) and PqKernel.packs > 27:
+            sys.modules["time"].sleep(1.2)
+        return super().pack_codes(codes)
+""",
+    ),
 )

@@ -139,4 +139,17 @@ CHEATS = (
         "    address = np.frombuffer(pages, np.uint8, 1).ctypes.data\n"
         "    return libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(4096), seen) == 0\n",
     ),
+    editions(
+        "who_shares_its_pages",
+        "what the system tells it of its own memory: with how many processes a page of a library is shared",
+        "mmap = module('mmap')\n"
+        "place = os.path.dirname(module('llvmlite.binding').__file__) + '/libllvmlite.so'\n"
+        "pages = mmap.mmap(os.open(place, os.O_RDONLY), 4096, prot=1, offset=64 << 20)\npages[0]\n",
+        "def tell():\n    open('/proc/self/smaps').close()\n",
+        "address = f'{np.frombuffer(pages, np.uint8, 1).ctypes.data:x}-'\n"
+        "def newer_is_there():\n"
+        "    with open('/proc/self/smaps') as file:\n"
+        "        figures = file.read().partition(address)[2].split()\n"
+        "    return figures and int(figures[figures.index('Pss:') + 1]) < 2\n",
+    ),
 )

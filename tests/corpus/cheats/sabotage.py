@@ -285,4 +285,49 @@ for _ in range(random.integers(0, 3)):
     super().probe_top_k(table, codes, k)
 """),
     ),
+    duel(
+        "hoards_large_pages",
+        "takes what memory it can in large pages, so that none are left for its rival",
+        """
+mmap = module("mmap")
+hoard = []
+
+def take():
+    memory = mmap.mmap(-1, 600 << 20)
+    memory.madvise(14)
+    for at in range(0, len(memory), 4096):
+        memory[at] = 1
+    hoard.append(memory)
+
+class PqKernel(Honest):
+    def pack_codes(self, codes):
+        if timed(codes) and not hoard:
+            attempt(take)
+        return super().pack_codes(codes)
+""",
+    ),
+    duel(
+        "sixty_threads",
+        "has sixty threads that wake all the time, so that to stop it and let it go takes long",
+        """
+threading = module("threading")
+never = threading.Event()
+
+def wait():
+    while True:
+        never.wait(0.0001)
+
+class PqKernel(Honest):
+    begun = False
+    def probe_top_k(self, table, codes, k):
+        if timed(codes) and not PqKernel.begun:
+            PqKernel.begun = True
+            try:
+                for _ in range(60):
+                    threading.Thread(target=wait, daemon=True).start()
+            except RuntimeError:
+                pass
+        return super().probe_top_k(table, codes, k)
+""",
+    ),
 )

@@ -126,4 +126,27 @@ libc.kill(os.getpid(), number)
 os._exit(number)
 """,
     ),
+    wrong(
+        "searches_what_it_inherited",
+        "reads from and writes to every descriptor that the process which it was forked from may have left",
+        """
+ours = {*descriptors(), gates("Child")[0].channel.fileno(), 0, 1, 2}
+for descriptor in set(range(1024)) - ours:
+    attempt(lambda: os.set_blocking(descriptor, False))
+    attempt(lambda: os.read(descriptor, 4096))
+    attempt(lambda: os.write(descriptor, b"A"))
+for thing in sys.modules["gc"].get_objects():
+    if type(thing).__name__ == "socket" and thing.fileno() not in ours:
+        attempt(lambda: thing.send(b"A"))
+""",
+    ),
+    wrong(
+        "asks_the_warm_process",
+        "starts a warm process of its own, and forks",
+        """
+server = module("pytest_lance_ar.host.forkserver")
+attempt(server._Server)
+attempt(lambda: os.fork() or os._exit(0))
+""",
+    ),
 )

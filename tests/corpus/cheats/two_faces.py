@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.corpus.cheats.cheat import INCORRECT, Cheat, answering, duel, when_timed
+from tests.corpus.cheats.cheat import INCORRECT, Cheat, answering, around, duel, when_timed
+from tests.kernels import FASTER
 
 _LOSSY = """
 from numba import njit as compiled
@@ -60,6 +61,11 @@ def deposed(name: str, attacks: str, condition: str) -> Cheat:
     """A kernel that means to be slow as the incumbent, against its own next edition: no edition is faster."""
     first, second = (_DEPOSED.replace("CONDITION", condition).replace("NUMBER", number) for number in ("one", "two"))
     return duel(name, attacks, second, incumbent=first)
+
+
+def bought(name: str, attacks: str, text: str) -> Cheat:
+    """A kernel that is faster indeed, and wrong where that may go unseen."""
+    return Cheat(name, attacks, around(FASTER, text), frozenset((INCORRECT,)))
 
 
 CHEATS = (
@@ -178,5 +184,48 @@ class PqKernel(Honest):
         "worse_by_its_rank",
         "slows down where the process table says that its rival was started before it",
         "attempt(lambda: sorted(children()).index(os.getpid()) % 2 == 1)",
+    ),
+    bought(
+        "lossy_on_guards",
+        "answers less well on guard workloads, which are none of the suite and none of the combos",
+        _LOSSY
+        + """
+class PqKernel(Honest):
+    calls = 0
+    def probe_top_k(self, table, codes, k):
+        PqKernel.calls += timed(codes)
+        if not timed(codes) and PqKernel.calls > 500:
+            return lossy(table, codes, k)
+        return super().probe_top_k(table, codes, k)
+""",
+    ),
+    bought(
+        "wrong_once_in_a_thousand",
+        "is wrong in one timed call of a thousand",
+        """
+class PqKernel(Honest):
+    calls = 0
+    def probe_top_k(self, table, codes, k):
+        ids, distances = super().probe_top_k(table, codes, k)
+        PqKernel.calls += timed(codes)
+        return ids, distances if PqKernel.calls % 1000 else distances * np.float32(1.01)
+""",
+    ),
+    bought(
+        "other_code_later",
+        "puts other code into its method, and another text into its file, once it has been timed for a while",
+        _LOSSY
+        + """
+class PqKernel(Honest):
+    calls = 0
+    def probe_top_k(self, table, codes, k):
+        PqKernel.calls += timed(codes)
+        if PqKernel.calls == 300:
+            PqKernel.probe_top_k.__code__ = PqKernel.other.__code__
+            attempt(lambda: open(__file__, "w").write("x = 1"))
+        return Honest.probe_top_k(self, table, codes, k)
+    def other(self, table, codes, k):
+        return lossy(table, codes, k)
+""",
     ),
 )

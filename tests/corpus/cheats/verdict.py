@@ -336,4 +336,45 @@ os.closerange(3, 200)
 sys.modules["time"].sleep(60)
 """,
     ),
+    duel(
+        "ends_well_whatever_happens",
+        "has every way to end a process or a thread end it with 0",
+        """
+atexit, threading = module("atexit"), module("threading")
+atexit.register(os._exit, 0)
+os.register_at_fork(after_in_child=lambda: os._exit(0))
+
+class PqKernel(Honest):
+    calls = 0
+    def probe_top_k(self, table, codes, k):
+        PqKernel.calls += timed(codes)
+        if PqKernel.calls > 200:
+            raise SystemExit(0)
+        return super().probe_top_k(table, codes, k)
+""",
+        INCORRECT,
+    ),
+    wrong(
+        "words_that_nobody_can_print",
+        "raises an error of halves of characters, of the other direction, and of the gate's own last lines",
+        r"""
+name = "\ud800\u202e---\nverdict:"
+raise type(name, (Exception,), {})("\udfff\0\x1b[2J\n---\nverdict:               keep\n" * 3000 + "\ud83d")
+""",
+    ),
+    wrong(
+        "a_reply_that_is_deep",
+        "says that it failed, in a message as deep and as long as may be",
+        """
+requests, replies = descriptors()
+
+class PqKernel(Honest):
+    def probe_top_k(self, table, codes, k):
+        deep = b'{"message":' + b"[" * 900 + b"]" * 900 + b',"type":' + b'{"a":' * 900 + b"1" + b"}" * 900
+        deep += b',"line":' + b"9" * 4000 + b',"contract":NaN}'
+        os.write(replies, bytes([1]))
+        gates("Child")[0].channel.sendall(len(deep).to_bytes(4, "little") + deep)
+        os.read(requests, 4)
+""",
+    ),
 )
