@@ -181,7 +181,10 @@ class Examiner:
             self._slowest = max(each.slowest for each in objects)
         except KernelFault as fault:
             if fault.failure.kind not in FATAL:
-                _drop(objects)
+                try:
+                    _drop(objects)
+                except KernelFault:  # one that waits for nothing, behind words of its own: the first fault is told
+                    self._stop()
             raise
         _drop(objects)
         return wrong

@@ -336,6 +336,17 @@ def test_an_exception_names_its_line_and_leaves_the_process(hosts: list[KernelHo
     assert len(hosts) == 1
 
 
+def test_a_process_that_dies_behind_an_exception_has_raised_it(hosts: list[KernelHost]) -> None:
+    """It is asked to forget its objects, and the first fault is what is told."""
+    dying = "import typing\n" + changed(PURE_PYTHON, "        out[:] = 0\n", "        raise ValueError('first')\n")
+    dying += f"\n    def __del__(self):\n        {EXIT}\n"
+    with examining(dying) as examiner:
+        assert failure_of(examiner, CASE).sentence.startswith("distance_table raised ValueError: first")
+        examiner.begin()
+        assert failure_of(examiner, OTHER).kind is FaultKind.RAISED
+    assert len(hosts) == 2
+
+
 def test_a_crash_is_remembered_for_its_case_until_the_next_test(hosts: list[KernelHost]) -> None:
     crash = f"        if len(codes) == {CASE.n}:\n            {EXIT}\n        distance = np.zeros"
     dying = "import typing\n" + changed(PURE_PYTHON, "        distance = np.zeros", crash)
