@@ -216,6 +216,7 @@ def _become(descriptors: Sequence[int]) -> None:
         while part := os.read(orders, 1 << 16):
             text += part
         order = json.loads(text)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the server's is one description, with flags that all would see
         output, *others = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _FIRST_FREE) for descriptor in given)
         for standard in (1, 2):
             os.dup2(output, standard)

@@ -64,6 +64,17 @@ def test_it_has_the_given_descriptors_and_no_other(tmp_path: Path) -> None:
     assert listed - {0, 1, 2} <= {*forkserver.DESCRIPTORS, 6}  # one more, to list them
 
 
+def test_it_shares_no_description_and_no_memory_with_another(tmp_path: Path) -> None:
+    """What one sets on the other sees: a flag says which of two editions of a kernel is about."""
+    flags = "import os; print(*(os.get_blocking(number) for number in (0, 1, 2)))"
+    assert run("import os; [os.set_blocking(number, False) for number in (0, 1, 2)]", tmp_path).wait() == 0
+    assert run(flags, tmp_path).wait() == 0
+    assert tmp_path.joinpath("output").read_text().split() == ["True"] * 3
+    written = "print([line for line in open('/proc/self/maps') if {'w', 's'} <= {*line.split()[1]}])"
+    assert run(written, tmp_path).wait() == 0
+    assert tmp_path.joinpath("output").read_text() == "[]\n"
+
+
 def test_its_environment_is_small_and_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     process = run("import os, numba; print(os.environ['HOME'], numba.config.DISABLE_JIT, os.environ)", tmp_path)

@@ -152,4 +152,11 @@ CHEATS = (
         "        figures = file.read().partition(address)[2].split()\n"
         "    return figures and int(figures[figures.index('Pss:') + 1]) < 2\n",
     ),
+    editions(
+        "a_flag_of_what_both_inherited",
+        "a flag of the standard input that both were forked with",
+        "fcntl, on = module('fcntl'), ctypes.c_int(1)\n",
+        "def tell():\n    libc.ioctl(0, 0x5421, ctypes.byref(on))\n",
+        "def newer_is_there():\n    return fcntl.fcntl(0, fcntl.F_GETFL) & os.O_NONBLOCK\n",
+    ),
 )
