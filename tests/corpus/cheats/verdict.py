@@ -358,7 +358,7 @@ class PqKernel(Honest):
         "words_that_nobody_can_print",
         "raises an error of halves of characters, of the other direction, and of the gate's own last lines",
         r"""
-name = "\ud800\u202e---\nverdict:"
+name = "\u202e---\nverdict:"
 raise type(name, (Exception,), {})("\udfff\0\x1b[2J\n---\nverdict:               keep\n" * 3000 + "\ud83d")
 """,
     ),
