@@ -12,8 +12,10 @@ Tests. The logarithm of the incumbent's time beside / alone must not exceed what
 And the gain must show beside the incumbent once more, within T standard errors and OTHERS: a candidate can tell this
 stage from the duel, and would behave here else. Its answers are checked as those of the duel are.
 
-- The rounds of each phase are taken as independent; their spread is the noise of seconds on this host. T is about the
-  one-sided 0.5% of Student's t for the fewest rounds that there are on a kernel of common speed.
+- The rounds of each phase are taken as independent; their spread is the noise of seconds on this host. Of each phase it
+  is the mean of the middle half that counts (Tukey and McLaughlin), so that what hits some rounds only neither moves it
+  nor explains much. T is about the one-sided 0.5% of Student's t for the fewest rounds that there are on a kernel of
+  common speed.
 - Drift: how much the yardstick, which the gate times by itself, changed between two moments at which no candidate's
   process existed: before the first was started, and behind the end of the last. What it shows in between explains
   nothing, since what slows everything on the core is sabotage too.
@@ -28,7 +30,6 @@ import math
 import random
 import secrets
 import time
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -52,22 +53,6 @@ CALLS_PER_BLOCK: Final = 4
 WARMUP_CALLS: Final = 2
 NEEDED: Final = WARMUP_CALLS + ROUNDS * 2 * CALLS_PER_BLOCK
 """Queries of a workload that a pair is asked."""
-
-
-@dataclass(frozen=True)
-class _Phase:
-    """Log nanoseconds of the incumbent in each round, over all combos."""
-
-    rounds: NDArray[np.float64]
-
-    @property
-    def mean(self) -> float:
-        return float(self.rounds.mean())
-
-    @property
-    def variance(self) -> float:
-        """Of the mean."""
-        return float(self.rounds.var(ddof=1)) / len(self.rounds)
 
 
 def time_alone(
@@ -134,14 +119,23 @@ def compared(
 ) -> AloneEvidence:
     """The tests. beside, alone: mean log nanoseconds in each round, (rounds, 2), of candidate and incumbent, and of two
     processes of the incumbent; and two readings."""
-    there, here, gain = _Phase(beside[:, 1]), _Phase(alone.reshape(-1)), _Phase(beside[:, 1] - beside[:, 0])
-    error = math.sqrt(there.variance + here.variance)
+    (there, its_error), (here, error) = centre(beside[:, 1]), centre(alone.reshape(-1))
+    gain, error_of_gain = centre(beside[:, 1] - beside[:, 0])
     drift = abs(math.log(after_ns / before_ns))
     return AloneEvidence(
-        slowdown=math.exp(there.mean - here.mean),
-        explained=math.exp(T * error + drift + OTHERS),
-        gain=math.exp(gain.mean),
-        error=math.exp(T * math.sqrt(gain.variance) + OTHERS),
+        slowdown=math.exp(there - here),
+        explained=math.exp(T * math.hypot(its_error, error) + drift + OTHERS),
+        gain=math.exp(gain),
+        error=math.exp(T * error_of_gain + OTHERS),
         drift=math.exp(drift),
         seconds=seconds,
     )
+
+
+def centre(rounds: NDArray[np.float64]) -> tuple[float, float]:
+    """The mean of the middle half, and its standard error, from the variance with the outer quarters drawn in."""
+    count, outer = len(rounds), len(rounds) // 4
+    inner = np.sort(rounds)
+    inner[:outer], inner[count - outer :] = inner[outer], inner[count - outer - 1]
+    error = float(inner.std(ddof=1)) / ((1 - 2 * outer / count) * math.sqrt(count))
+    return float(inner[outer : count - outer].mean()), error

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.alone import NEEDED, OTHERS, T, timed_rounds
+from pytest_lance_ar.speed.alone import NEEDED, OTHERS, T, centre, timed_rounds
 from pytest_lance_ar.speed.duel import Bout, Progress, check_answers, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
@@ -58,6 +58,6 @@ def time_against_first(
     except IncumbentFailed:
         return None
     rounds = np.concatenate(epochs)
-    logs = rounds[:, 1] - rounds[:, 0]
-    error = T * float(logs.std(ddof=1)) / math.sqrt(len(logs)) + OTHERS
-    return OriginEvidence(gain=math.exp(logs.mean()), error=math.exp(error), seconds=time.perf_counter() - begun)
+    gain, error = centre(rounds[:, 1] - rounds[:, 0])
+    seconds = time.perf_counter() - begun
+    return OriginEvidence(gain=math.exp(gain), error=math.exp(T * error + OTHERS), seconds=seconds)
