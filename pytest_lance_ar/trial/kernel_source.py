@@ -65,7 +65,7 @@ def contract_failure(kernel: Kernel, target: Target) -> Failure | None:
         line = f", line {error.lineno}" if error.lineno else ""
         return _broken(f"{kernel.name}{line}: {error.msg}")
     except (ValueError, RecursionError, MemoryError) as error:
-        return _broken(f"{kernel.name} cannot be parsed as Python: {error or 'it is nested too deeply'}")
+        return _broken(f"{kernel.name} cannot be parsed as Python: {str(error) or 'it is nested too deeply'}")
     for node in ast.walk(tree):
         refused = _refused_import(node, target.kernel_names)
         if refused:
