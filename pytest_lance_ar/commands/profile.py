@@ -17,7 +17,7 @@ from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.targets.registry import target_of
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import FaultKind
+from pytest_lance_ar.trial.evidence import NO_KERNELS, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.verdict import ExitCode
 
@@ -32,7 +32,7 @@ def add_to(commands: Commands) -> None:
         "profile",
         help="where a kernel's time goes: its steps, the call; compiling, packing, memory; what the processor counts",
         description="A table, slowest combo first, and with --out a picture of stacked bars (needs the extra [plot]). "
-        "It gives no verdict. Exit status: 0; 2 or 3 when the kernel fails; 4 usage.",
+        "It gives no verdict. Exit status: 0; 2 or 3 when the kernel fails; 4 usage; 11 too busy.",
     )
     parser.add_argument("kernel", nargs="?", type=Path, default=kernel_here(), metavar="KERNEL")
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="the picture")
@@ -50,12 +50,14 @@ def run(options: argparse.Namespace) -> int:
         return _refuse(str(error))
     core = platform.timing_core()
     try:
-        profiles = profile(kernel, target, core=core, deadline=Deadline.after(BUDGET_SECONDS))
+        profiles = profile(kernel, target, core=core, deadline=Deadline.after(BUDGET_SECONDS), progress=_tell)
     except HostError as error:
         print(f"profile: {error}", file=sys.stderr)
         return ExitCode.INTERNAL
     except KernelFault as fault:
         print(f"profile: {fault}", file=sys.stderr)
+        if fault.failure.kind in NO_KERNELS:
+            return ExitCode.INCONCLUSIVE
         return ExitCode.TIMEOUT if fault.failure.kind is FaultKind.TIMEOUT else ExitCode.INCORRECT
     profiles.sort(key=lambda one: -one.total_ns)
     print(json.dumps([asdict(one) for one in profiles], indent=1) if options.json else table(profiles))
@@ -86,7 +88,7 @@ def table(profiles: Sequence[Profile]) -> str:
         lines.append(f"{one.combo:<24}{one.total_ns / 1000:10.1f}{parts}{figures}")
     lines.append(
         "call: what is none of the steps. memory: reading once what the kernel is built from and packs, at this core's "
-        "best speed for so many bytes, of the total. compile: from import to the first answer."
+        "best speed for so many bytes, of the total. compile: of its shape, from import to the first answer."
     )
     return "\n".join([*lines, *_counted(profiles)])
 
@@ -104,6 +106,12 @@ def _counted(profiles: Sequence[Profile]) -> list[str]:
         cycles = one.counts.get("cycles", 0.0)
         lines.append(line + (f"{one.counts['instructions'] / cycles:11.2f}" if ratio and cycles else ""))
     return lines
+
+
+def _tell(text: str, passing: bool = False, /) -> None:
+    """What is waited for, not each shape."""
+    if not passing:
+        print(f"profile: {text}", file=sys.stderr)
 
 
 def _refuse(sentence: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Final
 
 from pytest_lance_ar.memory.story import Story, Taken, Told
@@ -16,32 +17,54 @@ LINES: Final = 40
 WIDTH: Final = 120
 
 
+GUARDS: Final = 5
+"""So many of a trial's guard workloads; `show` has all."""
+IN_VAIN: Final = 7
+"""Lines for what was tried in vain, shared by its groups."""
+LESSON: Final = 2
+"""Lines of one lesson."""
+
+Entry = Sequence[str]
+"""Lines that are shown together, or not at all."""
+
+
 @dataclass(frozen=True)
 class _Section:
-    """A title and lines, of which at least `least` are shown if they are there."""
+    """A title and entries, of which at least `least` are shown if they are there: their first lines, if need be."""
 
     title: str
-    lines: Sequence[str]
+    entries: Sequence[Entry]
     least: int
 
 
 def brief(story: Story) -> str:
     """The text; lines end with a newline."""
     head = _head(story)
-    sections = [section for section in _sections(story) if section.lines]
+    sections = [section for section in _sections(story) if section.entries]
     room = LINES - len(head) - len(sections)
-    given = [min(section.least, len(section.lines)) for section in sections]
-    room -= sum(given)
-    while room > 0 and any(count < len(s.lines) for count, s in zip(given, sections, strict=True)):
-        for number, section in enumerate(sections):
-            if room > 0 and given[number] < len(section.lines):
-                given[number] += 1
-                room -= 1
+    shown = [[entry[:1] for entry in section.entries[: section.least]] for section in sections]
+    room -= sum(map(len, shown))
+    for entries, section in zip(shown, sections, strict=True):  # what is cut before what is missing
+        for number, entry in enumerate(section.entries[: section.least]):
+            if room >= len(entry) - 1:
+                room -= len(entry) - 1
+                entries[number] = entry
+    more = True
+    while more:
+        more = False
+        for entries, section in zip(shown, sections, strict=True):
+            following = section.entries[len(entries) : len(entries) + 1]
+            if following and len(following[0]) <= room:
+                entries += following
+                room -= len(following[0])
+                more = True
     lines = list(head)
-    for section, count in zip(sections, given, strict=True):
-        rest = len(section.lines) - count
-        lines.append(f"{section.title}{f' ({rest} more in results.tsv)' if rest else ''}:")
-        lines += [f"  {line}" for line in section.lines[:count]]
+    for entries, section in zip(shown, sections, strict=True):
+        rest = len(section.entries) - len(entries)
+        lines.append(f"{section.title}{f' ({rest} more)' if rest else ''}:")
+        for entry, whole in zip(entries, section.entries, strict=False):
+            cut_short = len(entry) < len(whole)
+            lines += [f"  {line}{'…' if cut_short else ''}" for line in entry]
     return "".join(f"{cut(printable(line), WIDTH)}\n" for line in lines)
 
 
@@ -78,16 +101,47 @@ def take_over(story: Story) -> str:
 
 
 def _sections(story: Story) -> list[_Section]:
-    combos = [_combo(taken) for taken in story.combos]
-    guards = [f"{ratio:.3f}{_bounds(interval)} {name}" for name, ratio, interval in story.guards]
+    guards = [f"{ratio:.3f}{_bounds(interval)} {name}" for name, ratio, interval in story.guards[:GUARDS]]
+    groups = story.in_vain.items()
+    lines = max(1, IN_VAIN // max(1, len(groups)))
     return [
-        _Section("where the incumbent's time went when it was kept, slowest first", combos, 4),
-        _Section("guard workloads of that trial, its time / that of the kernel before it, worst first", guards, 2),
-        _Section("kept, newest first", [_line(told) for told in story.kept], 5),
-        _Section("near misses, worth combining, best first", [_line(told) for told in _once(story.near_misses)], 4),
-        _Section("in vain", [_group(name, told) for name, told in story.in_vain.items()], 7),
-        _Section("lessons, newest first", [f"{trial:>4}  {words}" for trial, words in story.lessons], 6),
+        _Section(
+            "where the incumbent's time went when it was kept, slowest first",
+            [[_combo(one)] for one in story.combos],
+            4,
+        ),
+        _Section(
+            "guard workloads of that trial, its time / that of the kernel before it, worst first",
+            [[guard] for guard in guards],
+            2,
+        ),
+        _Section("kept, newest first", [[_line(told)] for told in story.kept], 5),
+        _Section("near misses, worth combining, best first", [_near(told) for told in _once(story.near_misses)], 4),
+        _Section("in vain", [_wrapped("", _group(name, told), lines) for name, told in groups], IN_VAIN),
+        _Section(
+            "lessons, newest first", [_wrapped(f"{trial:>4}  ", words, LESSON) for trial, words in story.lessons], 6
+        ),
     ]
+
+
+def _wrapped(head: str, words: str, lines: int) -> Entry:
+    """So many lines, the later ones indented like the first one's words."""
+    indent = " " * max(2, len(head))
+    return wrap(
+        printable(words),
+        WIDTH - 3,
+        initial_indent=head,
+        subsequent_indent=indent,
+        max_lines=lines,
+        placeholder=" …",
+        break_long_words=True,
+    )
+
+
+def _near(told: Told) -> Entry:
+    """A near miss; where it was shown to be faster, with what refused it."""
+    refused = told.reason.partition(";")[0] if told.interval and told.interval.low > 1 else ""
+    return [_line(told), *([f"      but {refused}"] if refused else [])]
 
 
 def _combo(taken: Taken) -> str:

@@ -59,12 +59,22 @@ def as_text(trial: Single) -> str:
     lines += [f"lesson: {words}" for words in trial.lessons]
     text = "".join(f"{one_line(line)}\n" for line in lines)
     text += Report.text_of(trial.report) if trial.report else _from_row(row)
+    text += "".join(f"{printable(line)}\n" for line in _beside(trial.report or {}))
     against = f"trial {trial.parent}" if trial.parent else "the kernel that it was timed against"
     if trial.diff is None:
         return f"{text}the source of this kernel, or of {against}, is not stored any more\n"
     if not trial.diff:
         return f"{text}nothing to compare with: it was timed against no other kernel\n"
     return text + f"against {against}:\n" + "".join(f"{_printable(line)}\n" for line in trial.diff.splitlines())
+
+
+def _beside(report: Mapping[str, Any]) -> Iterator[str]:
+    """Each combo beside the kernel that it was timed against."""
+    if report.get("speedup_vs_incumbent") is None:
+        return
+    yield "per combo, its time / that of the kernel that it was timed against:"
+    for combo in sorted(report["per_combo"], key=lambda combo: -combo["ratio"]):
+        yield f"  {combo['ratio']:.3f} {combo['shape']} {combo['distribution']}"
 
 
 def as_json(trial: Single) -> dict[str, Any]:

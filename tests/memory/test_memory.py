@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.memory.brief import LINES, WIDTH
 from pytest_lance_ar.store.record import name_of
 from pytest_lance_ar.store.state import StateDirectory
+from pytest_lance_ar.trial.evidence import ComboFigures
 from pytest_lance_ar.trial.options import OptionError, Options
-from tests.builders import incorrect, speed_of
+from tests.builders import combos_of, incorrect, speed_of
 from tests.test_gate import conclude, gate_of, trial, write_kernel
 
 KERNEL = '"""A kernel."""\n\n\nclass PqKernel:\n    def f(self, a):\n        b = a + 1\n        return b\n'
@@ -35,10 +37,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def variant(root: Path, words: str, ratio: float = 1.02, **values: Any) -> str:
+def variant(
+    root: Path, words: str, ratio: float = 1.02, combos: tuple[ComboFigures, ...] | None = None, **values: Any
+) -> str:
     """A trial of the kernel with another constant; its verdict."""
     write_kernel(root, KERNEL.replace("+ 1", f"+ {words}"))
-    return trial(root, speed_of(ratio), **values).verdict.name
+    return trial(root, speed_of(ratio, combos=combos), **values).verdict.name
 
 
 def out_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -184,7 +188,23 @@ def test_show_has_the_report_the_lesson_and_the_diff(root: Path, capsys: pytest.
     assert "\n-        b = a + 1\n+        b = a + 2  # ?[2J\n" in text
     data = json.loads(out_of(capsys, "show", "2", "--json"))
     assert (data["trial"], data["parent"], data["report"]["verdict"]) == (2, 1, "discard")
-    assert "nothing to compare with" in out_of(capsys, "show", "1")
+    assert "\n  1.020 (128,16,256) clustered\n" in text
+    first = out_of(capsys, "show", "1")
+    assert "nothing to compare with" in first
+    assert "per combo, " not in first
+
+
+def test_the_brief_says_why_what_was_faster_was_not_kept_and_cuts_nothing_that_has_room(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow_at_one = (replace(combos_of(0.9)[0], ratio=1.2, candidate_ns=12_000), *combos_of(0.9)[1:])
+    variant(root, "2", 0.9, combos=slow_at_one, note="abandon", learned="long " * 30 + "and told")
+    variant(root, "3", 1.3, note="a note " * 20 + "to its end")
+    text = "\n".join(brief(capsys))
+    refused = "but (128,16,256) clustered takes 1.200 x its incumbent figure"
+    assert f"\n     2  1.1111 [1.1056, 1.1167]  abandon\n        {refused}\n" in text
+    assert "to its end 0.769" in text
+    assert "and told" in text
 
 
 def test_a_trial_without_record_or_source_is_shown_as_far_as_it_goes(
