@@ -6,14 +6,16 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 MAX_RECORD_BYTES: Final = 64 << 20
+PRIVATE: Final = 0o600
+PUBLIC: Final = 0o666
 _TEMPORARY: Final = ".tmp"
 
 
@@ -27,15 +29,18 @@ class Staged:
     Use as a context manager: what was not published is removed.
     """
 
-    def __init__(self, path: Path, content: str | bytes) -> None:
-        """Raises OSError."""
+    def __init__(self, path: Path, content: str | bytes, mode: int = PRIVATE) -> None:
+        """mode: of a file that is not there yet, before the umask; another one keeps its own. Raises OSError."""
         self.path = path
         data = content.encode(errors="surrogateescape") if isinstance(content, str) else content
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
-        self._temporary: Path | None = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        self._temporary: Path | None = temporary
         try:
             try:
+                with suppress(FileNotFoundError):
+                    os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
                 write_all(handle, data)
                 os.fsync(handle)
             finally:
@@ -66,9 +71,9 @@ class Staged:
             self._temporary = None
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes, mode: int = PRIVATE) -> None:
     """Replace a file in one step. Raises OSError."""
-    with Staged(path, content) as staged:
+    with Staged(path, content, mode) as staged:
         staged.publish()
 
 

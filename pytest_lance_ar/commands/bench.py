@@ -17,7 +17,7 @@ from pytest_lance_ar.bench.measure import BASELINE, KERNEL, Contestant, Contesta
 from pytest_lance_ar.bench.table import as_text, document
 from pytest_lance_ar.bench.workloads import benchmarks_of, sections_of
 from pytest_lance_ar.commands.kernel import kernel_here
-from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.files import PUBLIC, write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.speed.duel import Progress
@@ -167,7 +167,7 @@ def run(options: argparse.Namespace) -> int:
         more = {"workloads": [asdict(one) for one in times.workloads]} if times else {}
         try:
             text = json.dumps(document({**host, **kernels, **more}, timed), indent=1)
-            write_atomically(options.json, text + "\n")
+            write_atomically(options.json, text + "\n", PUBLIC)
         except OSError as error:
             print(f"bench: {error}", file=sys.stderr)
             return ExitCode.USAGE

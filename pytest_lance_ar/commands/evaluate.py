@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.files import PUBLIC, write_atomically
 from pytest_lance_ar.population.evaluator import BASELINE_VARIABLE, SECONDS, Evaluation, judge
 from pytest_lance_ar.trial.verdict import ExitCode
 
@@ -55,6 +55,6 @@ def write(evaluation: Evaluation, directory: Path) -> None:
         "private": {"report": evaluation.report},
         "text_feedback": evaluation.feedback,
     }
-    write_atomically(directory / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    write_atomically(directory / "metrics.json", json.dumps(metrics, indent=1) + "\n", PUBLIC)
     correct = {"correct": evaluation.correct, "error": evaluation.error}
-    write_atomically(directory / "correct.json", json.dumps(correct, indent=1) + "\n")
+    write_atomically(directory / "correct.json", json.dumps(correct, indent=1) + "\n", PUBLIC)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_lance_ar import __version__
 from pytest_lance_ar.commands.audit import Duel, Gain, claim, duel_again, judge, kernel_of, rtol_of
 from pytest_lance_ar.commands.stored import add_state_to, store_at
-from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.files import PUBLIC, write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.memory.upstream import Replay, checklist, pull_request, verdict_on_porting
@@ -70,8 +70,8 @@ def finalize(store: Store, out: Path, measure: Duel | None) -> int:
         record = steps[-1].record
         kernel = str(record.report["kernel"]) if record else "the kernel"
         out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / "PULL_REQUEST.md", pull_request(kernel, steps, replay, _host()))
-        write_atomically(out / "CHECKLIST.md", checklist(_target(store)))
+        write_atomically(out / "PULL_REQUEST.md", pull_request(kernel, steps, replay, _host()), PUBLIC)
+        write_atomically(out / "CHECKLIST.md", checklist(_target(store)), PUBLIC)
     except (KernelFault, IncumbentFailed) as error:
         in_time = error.failure.kind not in (FaultKind.TIMEOUT, FaultKind.BUSY)
         return _refuse(f"not replayed: {error}", ExitCode.DISCARD if in_time else ExitCode.INCONCLUSIVE)

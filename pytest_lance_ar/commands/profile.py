@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pytest_lance_ar.bench.profile import Profile, profile
 from pytest_lance_ar.commands.kernel import kernel_here
-from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.files import PUBLIC, write_atomically
 from pytest_lance_ar.host import platform
 from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.targets.registry import target_of
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             from pytest_lance_ar.progress.bars import bars
 
-            write_atomically(options.out, bars([(one.combo, one.steps, one.memory_ns) for one in profiles]))
+            write_atomically(options.out, bars([(one.combo, one.steps, one.memory_ns) for one in profiles]), PUBLIC)
         except ImportError as error:
             return _refuse(f"the picture needs matplotlib ({error}): pip install 'pytest-lance-ar[plot]'")
         except OSError as error:

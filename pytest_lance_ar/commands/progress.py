@@ -9,7 +9,7 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Final
 
-from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.files import PUBLIC, write_atomically
 from pytest_lance_ar.progress.history import History, HistoryError, read
 from pytest_lance_ar.progress.table import table
 from pytest_lance_ar.store.running import running
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         history = read(_ledger(options))
         print(table(history, _ledger(options)), end="", flush=True)
-        _draw(history, options)
+        Pictures(options).write(history)
     except (HistoryError, OutOfReach) as error:
         return _refuse(str(error))
     if not options.no_picture:
@@ -76,6 +76,7 @@ def _watch(options: argparse.Namespace) -> int:
     ledger = _ledger(options)
     in_place = sys.stdout.isatty()
     told: tuple[str, str] | None = None
+    pictures = Pictures(options)
     while True:
         try:
             history = read(ledger) if ledger.exists() else History()
@@ -87,36 +88,47 @@ def _watch(options: argparse.Namespace) -> int:
             elif told != (text, str(seen)):
                 print(f"{text}{now}", flush=True)
             if told != (text, str(seen)) or options.html:
-                _draw(history, options, now)
+                pictures.write(history, now)
             told = (text, str(seen))
         except (HistoryError, OutOfReach) as error:
             return _refuse(str(error))
         sleep(WATCH_SECONDS)
 
 
-def _draw(history: History, options: argparse.Namespace, now: str = "") -> None:
-    """Write the pictures that were asked for. Raises OutOfReach."""
-    if options.no_picture:
-        return
-    try:
-        from pytest_lance_ar.progress import page, picture
-    except ImportError as error:
-        raise OutOfReach(
-            f"the picture needs matplotlib ({error}): pip install 'pytest-lance-ar[plot]', or --no-picture"
-        ) from error
-    for path in filter(None, (options.out, options.html)):
-        if not path.parent.is_dir():
-            raise OutOfReach(f"{path} cannot be written (there is no {path.parent})")
-    try:
-        write_atomically(options.out, picture.png(history))
-        if options.html:
-            pictures = {"wide": picture.WIDE, "narrow": picture.NARROW}
-            drawn = {name: picture.svg(history, layout) for name, layout in pictures.items()}
-            reload_seconds = WATCH_SECONDS if options.watch else 0
-            text = page.page(history, **drawn, now=now, reload_seconds=reload_seconds)
-            write_atomically(options.html, text)
-    except OSError as error:
-        raise OutOfReach(f"{error.filename} cannot be written ({error.strerror})") from error
+class Pictures:
+    """What was asked for, drawn once for each state of the ledger: who watches must not disturb what is timed."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._of: History | None = None
+        self._drawn: dict[str, str] = {}
+
+    def write(self, history: History, now: str = "") -> None:
+        """Raises OutOfReach."""
+        options = self._options
+        if options.no_picture:
+            return
+        try:
+            from pytest_lance_ar.progress import page, picture
+        except ImportError as error:
+            raise OutOfReach(
+                f"the picture needs matplotlib ({error}): pip install 'pytest-lance-ar[plot]', or --no-picture"
+            ) from error
+        for path in filter(None, (options.out, options.html)):
+            if not path.parent.is_dir():
+                raise OutOfReach(f"{path} cannot be written (there is no {path.parent})")
+        try:
+            if self._of != history:
+                write_atomically(options.out, picture.png(history), PUBLIC)
+                layouts = {"wide": picture.WIDE, "narrow": picture.NARROW} if options.html else {}
+                self._drawn = {name: picture.svg(history, layout) for name, layout in layouts.items()}
+                self._of = history
+            if options.html:
+                reload_seconds = WATCH_SECONDS if options.watch else 0
+                text = page.page(history, **self._drawn, now=now, reload_seconds=reload_seconds)
+                write_atomically(options.html, text, PUBLIC)
+        except OSError as error:
+            raise OutOfReach(f"{error.filename} cannot be written ({error.strerror})") from error
 
 
 def _refuse(sentence: str) -> int:

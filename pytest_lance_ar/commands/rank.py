@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_lance_ar.files import write_atomically
+from pytest_lance_ar.files import PUBLIC, write_atomically
 from pytest_lance_ar.host.parent import HostError, KernelFault
 from pytest_lance_ar.population.examination import Order
 from pytest_lance_ar.population.tournament import ExaminationBroke, examine, judge, real_duel
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     print(standings.as_text(), end="")
     if options.json is not None:
         try:
-            write_atomically(options.json, json.dumps(standings.as_dict(), indent=1) + "\n")
+            write_atomically(options.json, json.dumps(standings.as_dict(), indent=1) + "\n", PUBLIC)
         except OSError as error:
             print(f"rank: {options.json} cannot be written: {error.strerror}", file=sys.stderr)
             return ExitCode.USAGE

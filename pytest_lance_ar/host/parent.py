@@ -43,6 +43,8 @@ LAST_WORDS_SECONDS: Final = 2.0
 
 MOST_CODE: Final = 64 << 20
 """Bytes of machine code that a process may hand on."""
+_NUMBAS_PREFACE: Final = "Failed in nopython mode pipeline"
+"""What numba says before it says what is wrong."""
 SENTENCE: Final = 300
 """Characters of a kernel's own words that a sentence of ours quotes."""
 
@@ -487,7 +489,8 @@ class KernelHost:
             return KernelFault(Failure(FaultKind.CONTRACT, one_line(text)[:SENTENCE], detail=detail))
         if message.get("type") == "MemoryError" and confinement.is_short_of_memory():
             return _out_of_memory(f"{one_line(stage)[:SENTENCE]} raised MemoryError")
-        first = (text.splitlines() or [""])[0][:SENTENCE]
+        said = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_NUMBAS_PREFACE)]
+        first = (said or [""])[0][:SENTENCE]
         kind = str(message.get("type", "an exception"))[:SENTENCE]
         line = f" (line {str(message['line'])[:9]} of {self._source_name})" if message.get("line") else ""
         sentence = one_line(f"{stage[:SENTENCE]} raised {kind}: {first}".rstrip(": ") + line)

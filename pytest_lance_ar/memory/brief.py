@@ -19,6 +19,12 @@ WIDTH: Final = 120
 
 GUARDS: Final = 5
 """So many of a trial's guard workloads; `show` has all."""
+PLATEAU: Final = {
+    5: "stop editing, and profile",
+    10: "change the structure, not the details",
+    20: "read what others did; then stop, and tell",
+}
+"""What to do after so many trials since the last keep."""
 IN_VAIN: Final = 7
 """Lines for what was tried in vain, shared by its groups."""
 LESSON: Final = 2
@@ -74,6 +80,8 @@ def _head(story: Story) -> list[str]:
     else:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in story.counts.items())
         lines = [f"{story.kernel}: {story.trials} trials ({counts}); {story.trials_since_keep} since the last keep"]
+        due = [what for trials, what in PLATEAU.items() if story.trials_since_keep >= trials]
+        lines += [f"  that many in vain: {due[-1]} (program.md, When nothing is kept any more)"] if due else []
     if story.problem:
         lines.append(f"PROBLEM: {story.problem}")
     if story.running:

@@ -175,7 +175,8 @@ def _fight(
             one_round = 4 * sum(ns * size for ns, size in zip(times, sizes, strict=True)) / 1e9
             rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, math.ceil(renewed / one_round)))
             for combo, ns in zip(combos, times, strict=True):
-                progress(f"{combo.name}: incumbent about {max(ns - transport_ns, 1) / 1000:.0f} us a query")
+                who = "" if only_figures else "incumbent "
+                progress(f"{combo.name}: {who}about {max(ns - transport_ns, 1) / 1000:.0f} us a query")
         timed = [time_round(pair, queries, sizes, transport_ns, rng) for _ in range(rounds)]
         # The others have just been called: a cold cache is no luck of the twin's process. Queries come once, here too.
         twin.warm_up([dealer.take(WARMUP_CALLS) for dealer in queries])

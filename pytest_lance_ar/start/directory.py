@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pytest_lance_ar.files import write_all, write_atomically
+from pytest_lance_ar.files import PUBLIC, write_all, write_atomically
 from pytest_lance_ar.start import texts
 from pytest_lance_ar.start.kernels import place_of
 from pytest_lance_ar.targets import DEFAULT_KERNEL
@@ -56,7 +56,7 @@ def make(directory: Path, target: Target, kernel: bytes) -> Made:
         )
     for name, content in files.items():
         (made.written if _write(directory / name, content) else made.left).append(name)
-    if "AGENTS.md" in made.left:
+    if "AGENTS.md" in made.left and "program.md" not in _text(directory / "AGENTS.md"):
         made.remarks.append("AGENTS.md was there: let it point to program.md")
     (made.written if _ignore(directory / ".gitignore") else made.left).append(".gitignore")
     steps = [] if top else ["git init -q", "git add -A", "git commit -qm 'Start the experiment'"]
@@ -92,7 +92,7 @@ def _ignore(path: Path) -> bool:
     missing = [line for line in texts.IGNORED if line.strip("/").encode() not in there]
     if missing:
         gap = b"" if not content or content.endswith(b"\n") else b"\n"
-        write_atomically(path.resolve(), content + gap + "".join(f"{line}\n" for line in missing).encode())
+        write_atomically(path.resolve(), content + gap + "".join(f"{line}\n" for line in missing).encode(), PUBLIC)
     return bool(missing)
 
 

@@ -112,6 +112,11 @@ FAULTS = {
         "exit status 0 in import",
     ),
     "raises SystemExit at import": ("raise SystemExit(0)", FaultKind.RAISED, "import raised SystemExit: 0 (line 1"),
+    "does not compile": (
+        "from numba import njit\nnjit(lambda: nobody)()",
+        FaultKind.RAISED,
+        "import raised TypingError: NameError: name 'nobody' is not defined",
+    ),
     "raises at import": ("x = 1\nx / 0", FaultKind.RAISED, "import raised ZeroDivisionError: division by zero (line 2"),
     "defines no class": ("x = 1", FaultKind.CONTRACT, "defines no PqKernel"),
     "has no method": (

@@ -145,8 +145,9 @@ def test_the_brief_of_a_long_night_fits_and_says_what_matters(root: Path, capsys
     text = "\n".join(lines)
     assert len(lines) == LINES
     assert lines[0] == ("kernel/pq_l2.py: 30 trials (1 baseline, 2 keep, 27 discard); 21 since the last keep")
-    assert lines[1].startswith("incumbent: trial 9, ")
-    assert "1.108x [" in lines[1]
+    assert lines[1].startswith("  that many in vain: read what others did; then stop, and tell (program.md, ")
+    assert lines[2].startswith("incumbent: trial 9, ")
+    assert "1.108x [" in lines[2]
     assert "where the incumbent's time went when it was kept, slowest first" in text
     first = lines.index(next(line for line in lines if line.startswith("where the incumbent's time went")))
     assert lines[first + 1] == "  (768,96,256) sparse             17.1 us: table 10%, scan 88%, call 2%"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,7 @@ pytest.importorskip("matplotlib", reason="the page holds the picture, which is d
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_lance_ar.commands.progress import Pictures
 from pytest_lance_ar.progress import picture
 from pytest_lance_ar.progress.history import History, history_of, parse
 from pytest_lance_ar.progress.page import COLUMNS, page
@@ -163,29 +167,90 @@ frame.addEventListener("load", async () => {
     form[name].dispatchEvent(new Event("input", {bubbles: true}));
   };
   type("verdict", "keep"); told.kept = cells(1);
-  type("words", "SCRIPT"); told.found = cells(4);
+  type("words", "SCRIPT"); told.found = cells(NOTE);
   told.count = inside.querySelector("output").value;
   const paper = getComputedStyle(inside.body).backgroundColor;
   told.paper = paper;
   document.body.textContent = JSON.stringify(told);
 });
-</script>"""
+</script>""".replace("NOTE", str([name for name, _ in COLUMNS].index("note")))
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    """The directory's address: two files of one origin may look into each other."""
+@contextmanager
+def serving(directory: Path, before: Callable[[str], None] = lambda _: None) -> Iterator[str]:
+    """The directory's address: two files of one origin may look into each other. before: told what is asked for."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
+        def do_GET(self) -> None:
+            before(self.path)
+            super().do_GET()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(directory)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def browsed(directory: Path, probe: str, *arguments: str, before: Callable[[str], None] = lambda _: None) -> Any:
+    """What a probe, a page that shows page.html in a frame, found out in a browser, as JSON says it."""
+    (directory / "probe.html").write_text(probe)
+    with serving(directory, before) as address:
+        done = subprocess.run(
+            [
+                str(BROWSER),
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                f"--user-data-dir={directory / 'profile'}",
+                *arguments,
+                "--virtual-time-budget=20000",
+                "--dump-dom",
+                f"{address}/probe.html",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+    match = re.search(r"<body>(\{.*\})</body>", done.stdout, re.DOTALL)
+    assert match, done.stdout[-2000:]
+    return json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+RELOADS = """<!DOCTYPE html><title>probe</title><iframe id="page" src="page.html"></iframe><script>
+const frame = document.getElementById("page");
+const seen = [];
+frame.addEventListener("load", () => {
+  const inside = frame.contentDocument;
+  seen.push([inside.title, inside.querySelector(".now").textContent, inside.querySelectorAll("tbody tr").length]);
+  if (seen.length === 3) document.body.textContent = JSON.stringify({seen});
+});
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no chromium or chrome on the PATH")
+def test_a_real_browser_follows_a_page_that_is_kept_up_to_date(tmp_path: Path) -> None:
+    """Of the watching command's own pages, each with another trial."""
+    asked: list[str] = []
+    names = {"out": tmp_path / "page.png", "html": tmp_path / "page.html"}
+    pictures = Pictures(argparse.Namespace(**names, watch=True, no_picture=False))
+
+    def before(path: str) -> None:
+        if path == "/page.html":
+            asked.append(path)
+            pictures.write(history(campaign(4 + len(asked))), f"now: idea {len(asked)}")
+
+    found = browsed(tmp_path, RELOADS, before=before)
+    titles = [history(campaign(number)).summary for number in (5, 6, 7)]
+    assert found["seen"] == [[title, f"now: idea {i + 1}", 5 + i] for i, title in enumerate(titles)]
 
 
 @pytest.mark.slow
@@ -193,31 +258,11 @@ def served(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("scheme", "paper"), [(1, "rgb(246, 248, 250)"), (0, "rgb(13, 17, 23)")], ids=["light", "dark"]
 )
-def test_a_real_browser_sorts_filters_and_runs_no_note(tmp_path: Path, served: str, scheme: int, paper: str) -> None:
+def test_a_real_browser_sorts_filters_and_runs_no_note(tmp_path: Path, scheme: int, paper: str) -> None:
     extra = ledger_of([{"verdict": "keep", "speedup": "1.01", "description": note} for note in NASTY]).split("\n", 1)[1]
     told = history(campaign(60) + extra)
     (tmp_path / "page.html").write_text(whole(told), encoding="utf-8")
-    (tmp_path / "probe.html").write_text(PROBE)
-    done = subprocess.run(
-        [
-            str(BROWSER),
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--blink-settings=preferredColorScheme={scheme}",
-            "--virtual-time-budget=10000",
-            "--dump-dom",
-            f"{served}/probe.html",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    match = re.search(r"<body>(\{.*\})</body>", done.stdout, re.DOTALL)
-    assert match, done.stdout[-2000:]
-    seen = json.loads(match[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    seen = browsed(tmp_path, PROBE, f"--blink-settings=preferredColorScheme={scheme}")
     assert seen["title"] == told.summary
     assert seen["paper"] == paper
     assert seen["large"] == {"overflow": 0, "wide": True, "narrow": False}

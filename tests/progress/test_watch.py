@@ -13,6 +13,7 @@ import pytest
 
 from pytest_lance_ar.__main__ import main
 from pytest_lance_ar.commands import progress
+from pytest_lance_ar.progress.history import History
 from pytest_lance_ar.store.running import NAME, Announcement, running
 from pytest_lance_ar.store.store import Store
 from tests.progress.ledgers import campaign
@@ -79,6 +80,28 @@ def test_the_page_reloads_itself_and_names_the_trial(project: Path, monkeypatch:
     assert '<p class="now">now: an &lt;idea&gt;: speed for ' in text
     assert main(["progress", "--html", "b.html"]) == 0
     assert "refresh" not in (project / "b.html").read_text()
+
+
+def test_pictures_are_drawn_once_for_each_state_of_the_ledger(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = pytest.importorskip("pytest_lance_ar.progress.picture", reason="needs the extra [plot]")
+    drawn: list[int] = []
+
+    def png(history: History) -> bytes:
+        drawn.append(len(history.points))
+        return b""
+
+    monkeypatch.setattr(picture, "png", png)
+    monkeypatch.setattr(picture, "svg", lambda *_: "<svg></svg>")
+    ledger = project / "results.tsv"
+    ledger.write_text(campaign(5))
+    watched(
+        monkeypatch,
+        lambda: (project / "a.html").unlink(),
+        lambda: ledger.write_text(campaign(6)),
+        arguments=("--html", "a.html"),
+    )
+    assert drawn == [5, 6]
+    assert (project / "a.html").exists()
 
 
 def test_a_gate_announces_its_trial_and_takes_it_back(project: Path) -> None:

@@ -57,6 +57,7 @@ def test_an_empty_directory_becomes_an_experiment(tmp_path: Path, capsys: pytest
     assert (place / "kernel/pq_l2.py").read_text() == BASELINE
     assert (place / "program.md").read_text() == program(TARGET)
     assert (place / ".gitignore").read_text().splitlines() == list(IGNORED)
+    assert len({(place / name).stat().st_mode for name in FILES}) == 1
     assert "program.md" in (place / "AGENTS.md").read_text()
     assert "{{" not in (place / "program.md").read_text() + (place / "AGENTS.md").read_text()
     done = collected(place)
@@ -81,9 +82,12 @@ def test_nothing_is_overwritten_and_a_second_time_nothing_is_missing(
     assert "AGENTS.md was there: let it point to program.md" in out
     assert [(tmp_path / name).read_text() for name in FILES[:-1]] == [f"mine: {name}" for name in FILES[:-1]]
     assert (tmp_path / ".gitignore").read_text().splitlines() == ["mine: .gitignore", *IGNORED]
+    (tmp_path / "AGENTS.md").write_text("read program.md")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert main(["init", str(tmp_path)]) == 0
-    assert "nothing was missing" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "nothing was missing" in out
+    assert "let it point" not in out
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 from pytest_lance_ar import gate as gate_module
-from pytest_lance_ar.files import Staged, write_record
+from pytest_lance_ar.files import PUBLIC, Staged, write_atomically, write_record
 from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.host.scratch import Swept
 from pytest_lance_ar.report.report import Report
@@ -435,6 +436,20 @@ def test_what_was_staged_and_not_published_is_gone(tmp_path: Path) -> None:
         assert len(list(tmp_path.iterdir())) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_text() == "old"
+
+
+def test_a_file_is_private_unless_it_is_for_others_and_keeps_the_mode_that_it_has(tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        write_atomically(tmp_path / "mine", "")
+        write_atomically(tmp_path / "yours", "", PUBLIC)
+        (tmp_path / "mine").chmod(0o640)
+        write_atomically(tmp_path / "mine", "new")
+    finally:
+        os.umask(umask)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("mine", "yours")] == [0o640, 0o644]
+    write_atomically(tmp_path / "another", "")
+    assert stat.S_IMODE((tmp_path / "another").stat().st_mode) == 0o600
 
 
 def test_a_kept_source_that_was_changed_is_none(tmp_path: Path) -> None:
