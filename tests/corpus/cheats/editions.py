@@ -17,6 +17,7 @@ _TELLS = """
 class PqKernel(Honest):
     def probe_top_k(self, table, codes, k):
         if timed(codes):
+            attempt(newer_is_there)  # to ask takes time, honestly
             attempt(tell)
         return super().probe_top_k(table, codes, k)
 
@@ -26,7 +27,7 @@ class PqKernel(Honest):
 def editions(name: str, by: str, both: str, newer: str, older: str) -> Cheat:
     """by: what they recognise each other by; both: what both have; then what the newer does, and the older asks."""
     attacks = f"the older edition lets the newer win, which it knows by {by}"
-    return duel(name, attacks, both + newer + _TELLS, incumbent=both + older + _SLOWS_DOWN)
+    return duel(name, attacks, both + newer + older + _TELLS, incumbent=both + older + _SLOWS_DOWN)
 
 
 _LOCKS = """
