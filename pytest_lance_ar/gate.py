@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -35,9 +36,12 @@ from pytest_lance_ar.trial.verdict import ExitCode, Verdict
 class Gate(Findings):
     """Collects the evidence of one trial and stores its outcome. What it decides on is in memory from the start."""
 
-    def __init__(self, options: Options, *, here: Path, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Raises OptionError and StoreError for what the user must mend first. tell: of a gate that is waited for."""
-        self._begun = begun()
+    def __init__(
+        self, options: Options, *, here: Path, since: float = math.inf, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Raises OptionError and StoreError for what the user must mend first. since: when the run began, by the wall
+        clock, where that is known: on a busy machine imports alone take seconds. tell: of a gate that is waited for."""
+        self._begun = min(begun(), since)
         deadline = Deadline(self._begun + options.budget)
         self.options = options
         self._store = Store.of(options)

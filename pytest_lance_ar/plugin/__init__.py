@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if getattr(early_config.known_args_namespace, "lance_ar", False) and not options.is_windows():
+        early_config.stash[options.BEGUN] = time.time()
         with paths_closed(early_config.rootpath, early_config.invocation_params.dir):
             from pytest_lance_ar.host import forkserver, platform
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pytest_lance_ar.gate import Gate
 from pytest_lance_ar.plugin.controller import Controller
 from pytest_lance_ar.plugin.exit_status import SESSION
-from pytest_lance_ar.plugin.options import values_of
+from pytest_lance_ar.plugin.options import BEGUN, values_of
 from pytest_lance_ar.plugin.selftest import SelftestSession
 from pytest_lance_ar.plugin.session import GateSession
 from pytest_lance_ar.plugin.suite import Brief
@@ -47,7 +48,12 @@ def _controller(config: pytest.Config) -> Controller:
         )
         if selftest:
             options = replace(options, against=str(options.kernel), rebaseline=False)
-        gate = Gate(options, here=here, tell=lambda text: write(config, f"lance-ar: {text}\n"))
+        gate = Gate(
+            options,
+            here=here,
+            since=config.stash.get(BEGUN, math.inf),
+            tell=lambda text: write(config, f"lance-ar: {text}\n"),
+        )
     except (OptionError, StoreError) as error:
         raise pytest.UsageError(str(error)) from error
     return SelftestSession(config, gate) if selftest else GateSession(config, gate)

@@ -13,6 +13,8 @@ import pytest
 
 from pytest_lance_ar.targets import DEFAULT_KERNEL
 
+BEGUN = pytest.StashKey[float]()
+"""When pytest began, by the wall clock: what the gate imports is part of its budget."""
 INI_TWINS = {
     "kernel": ("PATH", f"the kernel to judge (default: {DEFAULT_KERNEL})"),
     "seed": ("N", "seed of all data (default: a fresh one each run; the report names it)"),

@@ -433,6 +433,22 @@ def test_without_the_option_nothing_heavy_is_imported() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_what_is_imported_before_the_gate_opens_is_part_of_its_budget(project: pytest.Pytester) -> None:
+    program = (
+        "import time, pytest\n"
+        "from pytest_lance_ar.plugin import opening\n"
+        "begun = time.time()\n"
+        "def gate(*_, since, **more):\n"
+        "    print('late by', since - begun, time.time() - since)\n"
+        "    raise opening.OptionError('enough')\n"
+        "opening.Gate = gate\n"
+        "pytest.main(['--lance-ar'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=project.path, capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("late by")]
+    assert all(float(seconds) >= 0 for seconds in line.split()[2:])
+
+
 def test_the_options_are_explained(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--help")
     result.stdout.fnmatch_lines(["experiment gate*", "*--lance-ar *", "*--lance-ar-kernel=PATH*", "*lance_ar_kernel*"])

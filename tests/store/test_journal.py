@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -460,3 +461,10 @@ def test_a_kept_source_that_was_changed_is_none(tmp_path: Path) -> None:
     assert directory.source_of(kernel.sha256) is None
     directory.keep_source(kernel)
     assert directory.source_of(kernel.sha256) == b"one\n"
+
+
+def test_a_run_counts_from_when_it_is_said_to_have_begun(kept: Path) -> None:
+    options = Options.from_strings({"budget": "30"}, root=kept, here=kept)
+    with closing(Gate(options, here=kept, since=time.time() - 40)) as gate:
+        assert gate.seconds >= 40
+        assert gate.trial.deadline.passed
