@@ -7,6 +7,7 @@
 
 Each trial is a `pytest --lance-ar` of its own in a directory of its own. KIND:N or KIND:PERCENT:N:
   equal      the plain kernel against itself with another comment
+  layout     the plain kernel behind 0 to 13 compiled functions that nobody calls, against itself
   gain       against itself made so many percent slower
   loss       made so many percent slower against itself
   incorrect  with distances that are 0.1% too large
@@ -66,6 +67,15 @@ class _Endless(PqKernel):
 
 PqKernel = _Endless
 """
+DEAD: Final = """
+
+@njit("float64(float64)")
+def _dead_{number}(x):
+    return x * {number}.5 + {number}.25
+
+
+{rest}"""
+MOST_DEAD: Final = 13
 SIMULATED_PCT: Final = (-5.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0)
 
 
@@ -117,9 +127,19 @@ def run(trial: Trial, python: str) -> Outcome:
     )
 
 
+def behind_dead_code(kernel: Kernel, number: int) -> Kernel:
+    """The kernel with so many functions before its own, compiled when it is imported and never called: its code lies
+    elsewhere."""
+    imports, mark, rest = kernel.source.decode().partition("\n\n\n")
+    for i in range(number):
+        rest = DEAD.format(number=i, rest=rest)
+    return Kernel(f"{kernel.name} behind {number}", f"{imports}{mark}{rest}".encode())
+
+
 def trials_of(wanted: Sequence[tuple[str, float, int]], plain: Kernel, shipped: Kernel) -> Iterator[Trial]:
     makers: dict[str, Callable[[float, int], tuple[Kernel, Kernel | None, Kernel | None]]] = {
         "equal": lambda _, i: (twin(plain, i), plain, None),
+        "layout": lambda _, i: (behind_dead_code(plain, i % (MOST_DEAD + 1)), plain, None),
         "gain": lambda share, _: (plain, handicapped(plain, share, target_of(plain.source)), None),
         "loss": lambda share, _: (handicapped(plain, share, target_of(plain.source)), plain, None),
         "incorrect": lambda *_: (Kernel(plain.name, plain.source + WRONG), plain, None),
@@ -230,7 +250,7 @@ def together(number: int, plain: Kernel) -> list[tuple[str, float, dict[str, flo
 def wish(text: str) -> tuple[str, float, int]:
     kind, *rest = text.split(":")
     percent, count = (rest[0], rest[1]) if kind in WITH_PERCENT else ("0", *rest)
-    if kind not in (*WITH_PERCENT, "equal", "incorrect", "shipped", "first", "again"):
+    if kind not in (*WITH_PERCENT, "equal", "layout", "incorrect", "shipped", "first", "again"):
         raise argparse.ArgumentTypeError(f"no kind of trial: {kind}")
     return kind, float(percent), int(count)
 

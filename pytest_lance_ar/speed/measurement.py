@@ -44,6 +44,7 @@ def duel_in_turn(
     with turns.turn(deadline, progress) as turn:
         preparation = Preparation(target, candidate, incumbent, queries=QUERIES, core=core, deadline=deadline)
         try:
+            preparation.hurry()
             preparation.wait()
             speed = duel(
                 preparation,
@@ -89,18 +90,19 @@ class Measurement:
 
     def run(self, progress: Progress) -> SpeedEvidence:
         """Raises KernelFault, IncumbentFailed."""
-        trial = self._trial
+        trial, preparation = self._trial, self._preparation
+        progress("preparing", True)
+        if preparation is not None:
+            preparation.hurry()
         if self._watch is not None:
-            progress("preparing", True)
             self._watch.join()
         turns.take(self.turn, trial.deadline, progress)
-        if self._preparation is None:
-            self._begin()
-        assert self._preparation is not None
-        progress("preparing", True)
-        self._preparation.wait()
+        if preparation is None:
+            preparation = self._begin()
+            preparation.hurry()
+        preparation.wait()
         speed = duel(
-            self._preparation,
+            preparation,
             core=trial.core,
             deadline=trial.deadline,
             rtol=trial.options.rtol,
@@ -111,9 +113,9 @@ class Measurement:
             progress=progress,
         )
         if trial.incumbent is not None:
-            speed = self._confirmed(speed, self._preparation, progress)
+            speed = self._confirmed(speed, preparation, progress)
         if trial.incumbent is None or compare(trial, speed).kept:
-            speed = self._explained(speed, self._preparation)
+            speed = self._explained(speed, preparation)
         return speed
 
     def _confirmed(self, speed: SpeedEvidence, preparation: Preparation, progress: Progress) -> SpeedEvidence:
@@ -173,7 +175,7 @@ class Measurement:
         """Seconds of the candidate's start and compile."""
         return self._foundry.costs.get(self._trial.candidate.sha256, {}) if self._foundry else {}
 
-    def _begin(self) -> None:
+    def _begin(self) -> Preparation:
         trial = self._trial
         self._reading_ns = self._yardstick.read_ns(trial.core)
         self._preparation = Preparation(
@@ -186,6 +188,7 @@ class Measurement:
             code=self._known,
         )
         self._foundry = self._preparation.foundry
+        return self._preparation
 
 
 def guarded(trial: Trial, speed: SpeedEvidence, preparation: Preparation, progress: Progress) -> SpeedEvidence:

@@ -65,8 +65,12 @@ class Preparation:
         self._hosts: list[KernelHost] = []
         self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
         with platform.kept_to(core):
-            self._quarries = [Quarry(target, queries, self.seed, processes=1)]
+            self._quarries = [Quarry(target, queries, self.seed)]
             self._thread.start()
+
+    def hurry(self) -> None:
+        """Nothing else is being done: use the other cores too."""
+        self._quarries[0].hurry()
 
     def wait(self) -> None:
         """Wait until all is ready. Raises what stopped it: KernelFault, IncumbentFailed."""
@@ -77,7 +81,8 @@ class Preparation:
 
     def fresh_workloads(self, seed: int) -> list[Instance]:
         """Have workloads of another seed, built on two cores. Raises KernelFault when the time is up."""
-        quarry = Quarry(self.target, self.queries, seed, processes=2)
+        quarry = Quarry(self.target, self.queries, seed)
+        quarry.hurry()
         self._quarries.append(quarry)
         self.seed, self.workloads = seed, self._dug(quarry)
         return self.workloads

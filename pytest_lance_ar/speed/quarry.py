@@ -29,49 +29,58 @@ class Cancelled(Exception):
 class Quarry:
     """The workloads of one seed, one a combo, being built. `wait` for them, or `close`."""
 
-    def __init__(self, target: Target, queries: int, seed: int, *, processes: int) -> None:
+    def __init__(self, target: Target, queries: int, seed: int) -> None:
         self._target = target
         self._queries = queries
         self._seed = seed
         self._closed = False
+        self._changed = threading.Condition()
         self._built: dict[int, Instance] = {}
         self._diggers: list[subprocess.Popen[bytes]] = []
-        self._readers: list[threading.Thread] = []
-        numbers = range(len(target.combos))[::-1]  # the largest first, so that all end together
+        self._at_work = 0
         self._reference = reference_of(target)
         if self._reference:
-            shares = [numbers[first::processes] for first in range(processes)]
-            for share in shares:
-                self._start(list(share))
+            self._start(range(len(target.combos))[::-1])  # the largest first
+
+    def hurry(self) -> None:
+        """There is a core to spare: build from the other end as well."""
+        with self._changed:
+            if self._at_work == 1 and not self._closed:
+                self._start(range(len(self._target.combos)))
 
     def wait(self, patience: Callable[[], float]) -> list[Instance]:
         """All workloads, in the order of the combos. `patience` tells the seconds that are left.
 
         Raises TimeoutError, Cancelled. What no process could build is built here.
         """
-        for reader in self._readers:
-            reader.join(max(0.0, patience()))
-            if reader.is_alive():
-                raise TimeoutError
-        for number, combo in enumerate(self._target.combos):
+        combos = self._target.combos
+        with self._changed:
+            while self._at_work and len(self._built) < len(combos) and not self._closed:
+                if not self._changed.wait(max(0.0, patience())):
+                    raise TimeoutError
+        for digger in self._diggers:
+            digger.kill()  # whatever it is at has been built by the other one
+        for number, combo in enumerate(combos):
             if self._closed:
                 raise Cancelled
             if number not in self._built:
                 if patience() <= 0:
                     raise TimeoutError
                 self._built[number] = self._target.workload(combo, self._queries, self._seed)
-        return [self._built[number] for number in range(len(self._target.combos))]
+        return [self._built[number] for number in range(len(combos))]
 
     def close(self) -> None:
         """Give up what is not done. Safe from another thread."""
-        self._closed = True
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         for digger in self._diggers:
             digger.kill()
         for digger in self._diggers:
             digger.wait()
 
-    def _start(self, share: list[int]) -> None:
-        statement = _STATEMENT.format(target=self._reference, combos=share, queries=self._queries, seed=self._seed)
+    def _start(self, numbers: Sequence[int]) -> None:
+        statement = _STATEMENT.format(target=self._reference, combos=numbers, queries=self._queries, seed=self._seed)
         digger = subprocess.Popen(
             [sys.executable, "-E", "-B", "-c", program(statement, packages_of(self._reference))],
             stdin=subprocess.PIPE,  # it ends when this does, whatever ended us
@@ -80,16 +89,22 @@ class Quarry:
             env=environment(None),
         )
         assert digger.stdout is not None
-        reader = threading.Thread(target=self._read, args=(digger.stdout,), daemon=True)
         self._diggers.append(digger)
-        self._readers.append(reader)
-        reader.start()
+        self._at_work += 1
+        threading.Thread(target=self._read, args=(digger.stdout,), daemon=True).start()
 
     def _read(self, results: IO[bytes]) -> None:
-        with results, suppress(EOFError, pickle.UnpicklingError, OSError, ValueError):
-            while True:
-                number, instance = pickle.load(results)
-                self._built[number] = instance
+        try:
+            with results, suppress(EOFError, pickle.UnpicklingError, OSError, ValueError):
+                while True:
+                    number, instance = pickle.load(results)
+                    with self._changed:
+                        self._built.setdefault(number, instance)
+                        self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify_all()
 
 
 def main(target: str, combos: Sequence[int], queries: int, seed: int) -> None:

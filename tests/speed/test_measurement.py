@@ -37,6 +37,9 @@ def events(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         def __init__(self, *_: object, **__: object) -> None:
             note("prepared")
 
+        def hurry(self) -> None:
+            seen.append("in a hurry")
+
         def wait(self) -> None:
             note("waited for")
 
@@ -69,7 +72,7 @@ def test_a_duel_is_prepared_beside_the_suite_where_nobody_times(events: list[str
     other.release()
     mine.run(silent)
     mine.close()
-    assert events[2:] == ["waited for, taken", "timed, taken", "checked, free", "closed, free"]
+    assert events[2:] == ["in a hurry", "waited for, taken", "timed, taken", "checked, free", "closed, free"]
 
 
 def test_a_duel_is_prepared_in_its_turn_where_another_gate_times(events: list[str]) -> None:
@@ -79,7 +82,7 @@ def test_a_duel_is_prepared_in_its_turn_where_another_gate_times(events: list[st
     assert events == []
     other.release()
     mine.run(silent)
-    assert events == ["prepared, taken", "waited for, taken", "timed, taken", "checked, free"]
+    assert events == ["prepared, taken", "in a hurry", "waited for, taken", "timed, taken", "checked, free"]
     mine.close()
 
 
@@ -93,7 +96,14 @@ def test_what_is_given_up_leaves_the_core_to_others(events: list[str]) -> None:
 def test_a_duel_outside_a_trial_is_prepared_in_its_turn_too(events: list[str]) -> None:
     trial = trial_of()
     duel_in_turn(trial.target, CANDIDATE, INCUMBENT, core=None, deadline=trial.deadline, progress=silent)
-    assert events == ["prepared, taken", "waited for, taken", "timed, taken", "checked, free", "closed, free"]
+    assert events == [
+        "prepared, taken",
+        "in a hurry",
+        "waited for, taken",
+        "timed, taken",
+        "checked, free",
+        "closed, free",
+    ]
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -23,10 +23,13 @@ class Slow(PqL2):
         return DrawnCase(L2, PqShape(4, 2, 3), "gaussian", seed, n=5, k=2).instance()
 
 
-def test_workloads_are_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("hurried", [False, True])
+def test_workloads_are_the_targets(hurried: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [TARGET.workload(combo, 2, 5) for combo in TARGET.combos[:2]]
     monkeypatch.setattr(type(TARGET), "combos", TARGET.combos[:2])
-    quarry = Quarry(TARGET, 2, 5, processes=2)
+    quarry = Quarry(TARGET, 2, 5)
+    if hurried:
+        quarry.hurry()
     monkeypatch.setattr(type(TARGET), "workload", lambda *_: pytest.fail("it was built here"))
     try:
         found = quarry.wait(lambda: 100.0)
@@ -43,11 +46,11 @@ def test_workloads_are_the_targets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_target_that_no_other_process_knows_is_served_here() -> None:
     slow = Slow()
-    assert len(Quarry(slow, 1, 0, processes=2).wait(lambda: 100.0)) == len(TARGET.combos) == slow.built
+    assert len(Quarry(slow, 1, 0).wait(lambda: 100.0)) == len(TARGET.combos) == slow.built
 
 
 def test_who_waits_gives_up_in_time() -> None:
-    quarry = Quarry(TARGET, 3000, 1, processes=1)
+    quarry = Quarry(TARGET, 3000, 1)
     with pytest.raises(TimeoutError):
         quarry.wait(lambda: 0.05)
     quarry.close()
@@ -59,5 +62,18 @@ def test_a_target_that_is_slow_here_is_given_up_between_two_workloads() -> None:
     slow = Slow()
     left = iter([1.0, 1.0])
     with pytest.raises(TimeoutError):
-        Quarry(slow, 1, 0, processes=1).wait(lambda: next(left, 0.0))
+        Quarry(slow, 1, 0).wait(lambda: next(left, 0.0))
     assert slow.built < len(TARGET.combos)
+
+
+def test_in_a_hurry_both_ends_are_built_at_once_and_the_rest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(TARGET), "combos", TARGET.combos[:3])
+    quarry = Quarry(TARGET, 2, 5)
+    quarry.hurry()
+    quarry.hurry()
+    assert len(quarry.wait(lambda: 100.0)) == 3
+    assert len(quarry._diggers) == 2
+    quarry.close()
+    quarry.hurry()
+    assert len(quarry._diggers) == 2, "what is over needs no hurry"
+    assert all(digger.returncode is not None for digger in quarry._diggers)
