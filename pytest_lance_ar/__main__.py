@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from pytest_lance_ar.commands import (
     admit,
@@ -31,6 +33,10 @@ COMMANDS = (
 )
 
 
+NOBODY_READS: Final = 128 + signal.SIGPIPE
+"""As a shell says it: who read what is printed has read enough, as `head` does."""
+
+
 class Parser(argparse.ArgumentParser):
     """Ends a user's mistake with the gate's exit status for one."""
 
@@ -46,12 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_to(commands)
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
     except TargetError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more, at its end
+        return NOBODY_READS
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ _LEAST_READ: Final = 64 << 10
 
 @dataclass(frozen=True)
 class Profile:
-    """One combo. steps: median nanoseconds of each step by name, `call` last. compile_seconds: of its shape.
+    """One combo. steps: nanoseconds of each step by name, `call` last. compile_seconds: of its shape.
 
     memory_ns: what one pass over the codes and over everything that the kernel is built from takes at least. counts:
     what the processor counted, a call, where the host offers it; else lacking says why not.
