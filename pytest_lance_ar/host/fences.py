@@ -106,7 +106,8 @@ class Fences:
         _protect(base, len(memory), _NOTHING)
         for layout, access in ((inputs, _READ), (outputs, _BOTH)):
             for name, (dtype, shape, offset) in layout.items():
-                _protect(base + _first_page(offset), _pages(dtype, shape), access)
+                if _size(dtype, shape):  # an empty array has no byte that may be touched
+                    _protect(base + _first_page(offset), _pages(dtype, shape), access)
                 known.append((name, base + offset, base + offset + _size(dtype, shape), access == _READ))
         self._arrays[memory] = known
         views = {

@@ -114,6 +114,14 @@ def test_a_write_into_the_rest_of_a_page_is_seen(host: KernelHost) -> None:
     }
 
 
+def test_an_empty_array_has_no_byte_to_touch(host: KernelHost) -> None:
+    statement = "codes.size or np.lib.stride_tricks.as_strided(codes.reshape(-1), (1,), (1,))[0].item()"
+    host.load(packing(statement).encode(), "kernel.py")
+    answer(host, CASES[0])
+    with pytest.raises(KernelFault, match="pack_codes read or wrote outside an array: byte 1 behind `codes`"):
+        answer(host, replace(CASES[0], n=0))
+
+
 def test_what_ends_elsewhere_is_told_as_before(host: KernelHost) -> None:
     assert fault_of(host, with_table("np.lib.stride_tricks.as_strided(query, (2,), (1 << 46,))[1]")).startswith(
         "the kernel's process was killed by SIG"
