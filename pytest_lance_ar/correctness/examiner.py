@@ -186,7 +186,7 @@ class Examiner:
                 except KernelFault:  # one that waits for nothing, behind words of its own: the first fault is told
                     self._stop()
             raise
-        _drop(objects)
+        _drop(objects, later=True)
         return wrong
 
     def _running_host(self) -> KernelHost:
@@ -238,13 +238,13 @@ class _Object:
         self.packs[number], _ = self.host.pack(self.number, self.instance.packs[number])
 
     def drop(self, number: int) -> None:
-        self.host.drop(-1, [self.packs.pop(number)])
+        self.host.drop(-1, [self.packs.pop(number)], later=True)
 
 
-def _drop(objects: list[_Object]) -> None:
+def _drop(objects: list[_Object], *, later: bool = False) -> None:
     for each in objects:
         if each.number is not None:
-            each.host.drop(each.number, list(each.packs.values()))
+            each.host.drop(each.number, list(each.packs.values()), later=later)
 
 
 def _alike(one: Failure, other: Failure, loosely: bool) -> bool:

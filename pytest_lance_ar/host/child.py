@@ -66,6 +66,8 @@ class Child:
         self.calling = None
         gc.enable()
         try:
+            for dropped in message.pop("dropped", ()):
+                self.drop(dropped, None)
             getattr(self, stage)(message, segment)
         except BaseException as error:
             driver = self.drivers.get(message.get("kernel", -1))

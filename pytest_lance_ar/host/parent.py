@@ -149,6 +149,7 @@ class KernelHost:
         """As the driver says them, before there is a kernel."""
         self._started = False
         self._fenced = fenced and fences.offered()
+        self._dropped: list[dict[str, Any]] = []
         self._slots = 0
         self._kernels = 0
         self._source_name = "the kernel file"
@@ -333,9 +334,14 @@ class KernelHost:
         content = b"".join(np.ascontiguousarray(array).reshape(-1)[:64].tobytes() for array in salt.values())
         return fences.layout_of(specs, start, content)
 
-    def drop(self, kernel: int, packs: list[Pack]) -> None:
-        """Forget a kernel object and its packs; of no kernel (-1), the packs alone."""
-        self._request({"operation": "drop", "kernel": kernel, "slots": [pack.slot for pack in packs]}, "drop")
+    def drop(self, kernel: int, packs: list[Pack], *, later: bool = False) -> None:
+        """Forget a kernel object and its packs; of no kernel (-1), the packs alone. later: with the next request, since
+        one of its own is a twelfth of the time where cases are many and small."""
+        message = {"operation": "drop", "kernel": kernel, "slots": [pack.slot for pack in packs]}
+        if later:
+            self._dropped.append(message)
+        else:
+            self._request(message, "drop")
 
     def timed_call(self, token: bytes, copies: Sequence[tuple[memoryview, memoryview]], allowance: float) -> int:
         """One call: nanoseconds from handing over its inputs to the reply, by the gate's clock. Raises KernelFault.
@@ -403,6 +409,8 @@ class KernelHost:
         if self._poll.poll(0) or self._heard.poll(0):
             raise self._unasked()
         seconds = min(SEND_SECONDS, self.deadline.remaining())
+        if self._dropped:
+            message, self._dropped = {**message, "dropped": self._dropped}, []
         self._let_go()
         try:
             os.write(self._requests, wire.CONTROL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any, Final
 
 import hypothesis
@@ -51,6 +52,7 @@ class SuiteHooks:
         # What Hypothesis caches is of no use to the next trial: it would only litter the user's directory.
         self._hypothesis_home = ScratchDirectory()
         set_hypothesis_home_dir(self._hypothesis_home.path)
+        _draw_no_constants()
         seen = set()
         for item in items:
             if not isinstance(item, pytest.Function) or item.obj in seen:
@@ -94,6 +96,18 @@ class SuiteHooks:
                 words = [failure.sentence, failure.extent, where, failure.hint, failure.detail]
                 report.longrepr = "\n".join(filter(None, words))
         return report
+
+
+def _draw_no_constants() -> None:
+    """Have Hypothesis not read every module that it takes for the user's, in search of numbers to draw.
+
+    That takes most of a second, and what it draws then depends on where this package is installed.
+    """
+    with suppress(ImportError):
+        from hypothesis.internal.conjecture import providers
+
+        if hasattr(providers, "is_local_module_file"):
+            providers.is_local_module_file = lambda _path: False
 
 
 class XdistHooks:

@@ -72,6 +72,17 @@ class Stream:
         order = np.argsort(self.u64(bound), kind="stable")
         return np.asarray(order[np.arange(count) % bound])
 
+    def orders(self, bound: int, count: int) -> NDArray[np.int64]:
+        """What `count` calls of `distinct(bound, bound)` return: (count, bound)."""
+        return np.argsort(self.u64(count * bound).reshape(count, bound), axis=1, kind="stable")
+
+    def bytes_below(self, bound: int, count: int) -> NDArray[np.uint8]:
+        """`count` integers in [0, bound), bound at most 256: cheap, where there are millions of them. The bias is below
+        bound / 2^16, and none where the bound is a power of two."""
+        if bound == 256:
+            return self.u64(-(-count // 8)).view(np.uint8)[:count]
+        return np.asarray(self.u16(count).astype(np.uint32) * np.uint32(bound) >> np.uint32(16), dtype=np.uint8)
+
     def normal(self, count: int) -> Float32:
         """N(0,1): the sum of two values from a table of 65,536 quantiles, over the square root of two."""
         table = _normal_quantiles()

@@ -27,10 +27,8 @@ _UNDERFLOW: Final = 1e-36
 def sampled_codebook(vectors: Float32, shape: PqShape, stream: Stream) -> Float32:
     """Take each sub-space's K centroids from K randomly sampled vectors: float32 (M, K, dsub)."""
     parts = vectors.reshape(len(vectors), shape.num_sub_vectors, shape.sub_vector_dim)
-    codebook = np.empty((shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim), np.float32)
-    for m in range(shape.num_sub_vectors):
-        codebook[m] = parts[stream.distinct(len(vectors), shape.num_centroids), m]
-    return codebook
+    order = stream.orders(len(vectors), shape.num_sub_vectors)[:, np.arange(shape.num_centroids) % len(vectors)]
+    return np.ascontiguousarray(parts[order, np.arange(shape.num_sub_vectors)[:, np.newaxis]])
 
 
 def trained_codebook(vectors: Float32, shape: PqShape, stream: Stream, iterations: int = LLOYD_ITERATIONS) -> Float32:

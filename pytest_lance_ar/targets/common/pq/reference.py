@@ -50,7 +50,7 @@ def distances(table: Float32, codes: NDArray[np.integer[Any]]) -> Float32:
 
 
 FEW: Final = 1 << 16
-"""Look-ups that are made at once."""
+"""Terms, or look-ups, that are made at once."""
 BLOCK: Final = 1 << 15
 """Vectors whose sums are made in one go: they stay in a second-level cache."""
 
@@ -71,9 +71,15 @@ class Searcher:
         """As `distance_table` of this module."""
         dsub, num_sub_vectors, _ = self._by_dimension.shape
         parts = np.ascontiguousarray(query.reshape(num_sub_vectors, dsub).T)[:, :, np.newaxis]
-        table = np.zeros(self._by_dimension.shape[1:], np.float32)
-        for part, centroids in zip(parts, self._by_dimension, strict=True):
-            table += self._metric.term(part, centroids)
+        if self._by_dimension.size <= FEW:
+            terms = self._metric.term(parts, self._by_dimension)
+            terms[0] += np.float32(0)  # of -0 as well, the sum from +0 on is +0
+            # `accumulate` adds one after the other; `reduce` may not.
+            table: Float32 = np.add.accumulate(terms, axis=0, dtype=np.float32)[-1].copy()
+        else:
+            table = np.zeros(self._by_dimension.shape[1:], np.float32)
+            for part, centroids in zip(parts, self._by_dimension, strict=True):
+                table += self._metric.term(part, centroids)
         table.setflags(write=False)
         return table
 
@@ -83,7 +89,6 @@ class Searcher:
         num_sub_vectors, count = columns.shape
         if num_sub_vectors * count <= FEW:
             entries = table[np.arange(num_sub_vectors)[:, np.newaxis], columns]
-            # `accumulate` adds one after the other; `reduce` may not.
             total: Float32 = np.add.accumulate(entries, axis=0, dtype=np.float32)[-1].copy()
         else:
             total = np.empty(count, np.float32)
