@@ -67,7 +67,7 @@ class Example:
 def example(shape: PqShape, name: str) -> Example:
     """Build one of NAMES. Skips the test where the real embeddings are not installed."""
     if name != REAL:
-        codebook, codes = cases.fixture(shape, name, SEED)
+        codebook, codes = cases.fixture(shape, name, SEED, VECTORS)
         return Example(
             shape,
             inputs.vectors(name, VECTORS, shape.dim, seed=SEED, role="base"),

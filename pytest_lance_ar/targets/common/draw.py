@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_lance_ar.targets.common.inputs import Stream
 
-T = TypeVar("T", int, float, str)
+T = TypeVar("T")
 NOTHING: Final[Mapping[int, Any]] = {}
 
 

@@ -11,19 +11,19 @@ from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.protocol import DROP, PACK, Arrays, Step
 
 HELD: Final = 4
-"""So many packs of an object are alive at a time, besides its first."""
+"""So many packs of an object are alive at a time, besides its first, where it is not said."""
 
 
-def script(packs: int, goes: int) -> Iterator[Step]:
+def script(packs: int, goes: int, most: int = HELD) -> Iterator[Step]:
     """Two objects take and drop their packs, two calls each, in turns; then the first of them takes one more and is
-    called `goes` times on it. After that, what is still held is asked again."""
+    called `goes` times on it. After that, what is still held, `most` besides the first, is asked again."""
     held: list[int] = []
     for number in range(packs):
         for who in (0, 1):
-            if number > HELD:
+            if number > most:
                 yield Step(who, held[0], DROP)
             yield Step(who, number, PACK)
-        if number > HELD:
+        if number > most:
             held.pop(0)
         if number:
             held.append(number)

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES, Stream
-from pytest_lance_ar.targets.common.pq.domain import CELLS, FEW_LOOK_UPS, PqDraw
+from pytest_lance_ar.targets.common.pq.domain import FEW_LOOK_UPS, PqDraw, shuffled_cells
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.strategies import floats
 from pytest_lance_ar.targets.common.strategies import AROUND_BLOCKS, seeds
@@ -111,10 +111,10 @@ def many_queries(line: PqShape, shape: PqShape, seed: int) -> Iterator[DrawnCase
 def domain(seed: int, part: int, count: int) -> Iterator[DrawnCase]:
     """Examples from everywhere: what costs little whatever the shape. Five in six have a shape from a cell of its own,
     so that no part of the domain waits long for its turn; the order of the cells is the trial's."""
-    order = Stream(seed, "cells").distinct(len(CELLS), len(CELLS))
+    cells = shuffled_cells(seed)
     for i in range(count):
         draw = PqDraw(seed, "ivf", part, i)
-        shape = draw.shape() if i % 6 == 5 else draw.shape_in(CELLS[order[(part * count + i) % len(CELLS)]])
+        shape = draw.shape() if i % 6 == 5 else draw.shape_in(*cells[(part * count + i) % len(cells)])
         yield _anywhere(draw, shape, seed + i, draw.one_of(STRUCTURES) if draw.chance(0.6) else "plain")
 
 

@@ -24,6 +24,8 @@ LIMITS: Final = {"N": 1_200_000, "k": 70_000, "M": 512, "dsub": 1024, "K": 256}
 """The largest sizes that a drawn case has."""
 MAX_DIM: Final = 4096
 FIXTURE_VECTORS: Final = 1024
+BATTERY_VECTORS: Final = 512
+"""Coded vectors of which a case with a fixture picks its own, and on which its codebook is trained."""
 QUERIES_PER_CASE: Final = 3
 STRUCTURES: Final = (
     "plain",
@@ -39,10 +41,14 @@ STRUCTURES: Final = (
     "farthest",
     "midway",
     "last",
+    "spread",
+    "low",
 )
 """How the codes of a drawn case are made; see `_structured`."""
 LAST: Final = 24
 """So many of the last vectors are near, where the nearest are the last."""
+MANY: Final = 1 << 18
+"""Codes that are drawn from bytes."""
 SCALES: Final = range(-12, 13)
 """Powers of ten that vectors may be multiplied by."""
 UNSCALABLE: Final = ("scales", "tiny", "huge", "denormal")
@@ -53,7 +59,7 @@ USUAL: Final = {"structure": "plain", "fixture": None, "code_sets": 1, "queries"
 
 
 @lru_cache(maxsize=16)
-def fixture(shape: PqShape, distribution: str, seed: int, count: int = FIXTURE_VECTORS) -> tuple[Float32, Codes]:
+def fixture(shape: PqShape, distribution: str, seed: int, count: int = BATTERY_VECTORS) -> tuple[Float32, Codes]:
     """A trained codebook, float32 (M, K, dsub), and the codes of `count` vectors, uint8 (count, M). Both read-only."""
     vectors = inputs.vectors(distribution, count, shape.dim, seed=seed, role="base")
     codebook = quantizer.trained_codebook(
@@ -69,10 +75,10 @@ def fixture(shape: PqShape, distribution: str, seed: int, count: int = FIXTURE_V
 class DrawnCase:
     """Inputs drawn from a distribution by seed.
 
-    fixture: seed of a trained codebook and of 1,024 coded vectors, from which n are picked; None builds a codebook
-    of sampled vectors and codes of the given structure from `seed` alone. code_sets: how many sets one kernel packs;
-    with more than one, each has its own n and k, and a second kernel object, of another codebook, lives beside it.
-    scale: all vectors are multiplied by 10^scale.
+    fixture: seed of a trained codebook and of coded vectors, from which n are picked; None builds a codebook of sampled
+    vectors and codes of the given structure from `seed` alone. code_sets: how many sets one kernel packs; of two the
+    second is the first with a little changed, of more each has its own n and k; and a second kernel object, of another
+    codebook, lives beside it. scale: all vectors are multiplied by 10^scale.
     """
 
     metric: Metric
@@ -168,9 +174,10 @@ class DrawnCase:
                 codebook[:, 1::2] = codebook[:, 0 : codebook.shape[1] - 1 : 2]
             pool = None
         sizes = [(self.n, self.k), (self.n // 2 + 1, self.k // 2 + 1), (self.n + 7, self.k + 3)]
-        packs, ks = [], []
+        packs: list[tuple[Codes, Float32]] = []
+        ks = []
         for code_set in range(self.code_sets):
-            n, k = sizes[code_set % len(sizes)]
+            n, k = (self.n, self.k) if self.code_sets == 2 else sizes[code_set % len(sizes)]
             stream = Stream(self.seed, f"{role}codes", code_set)
             queries = self._vectors(self.queries, f"query {role}{code_set}")
             if pool is not None:
@@ -183,6 +190,10 @@ class DrawnCase:
                 elif self.structure != "plain" and n and self.queries > 1:
                     # Every sub-vector of this query is a centroid: the nearest distance is zero, or nearly so.
                     queries[1] = codebook[np.arange(len(codebook)), codes[n // 2]].reshape(-1)
+            if self.code_sets == 2 and packs:
+                first, asked = packs[0]
+                queries[0] = asked[0]
+                codes = changed_a_little(first, reference.distance_table(self.metric, asked[0], codebook), stream)
             packs.append((np.ascontiguousarray(codes), queries))
             ks.append(k)
         return instance_of(self.metric, self.shape, codebook, packs, ks, beside=beside)
@@ -202,9 +213,13 @@ class DrawnCase:
     def structured(self, n: int, stream: Stream, codebook: Float32, query: Float32) -> Codes:
         """Codes: uint8 (n, M). The query is the first that they are searched with."""
         m, k = self.shape.num_sub_vectors, self.shape.num_centroids
+        codes: NDArray[np.integer[Any]]
 
         def table() -> Float32:
             return reference.distance_table(self.metric, query, codebook)
+
+        def some(count: int) -> NDArray[np.integer[Any]]:
+            return stream.below(k, count) if count < MANY else stream.bytes_below(k, count).copy()
 
         match self.structure:
             case "equal":  # all vectors the same: every place is a tie
@@ -228,17 +243,56 @@ class DrawnCase:
                 order = np.argsort(table(), axis=1, kind="stable")[:, -2:]
                 codes = order[np.arange(m), stream.below(order.shape[1], n * m).reshape(n, m)]
             case "last":  # the nearest are the last few, the very nearest the last of all
-                codes = stream.below(k, n * m).reshape(n, m)
+                codes = some(n * m).reshape(n, m)
                 order = np.argsort(table(), axis=1, kind="stable")
                 for i in range(min(n, LAST)):
                     codes[n - 1 - i] = order[:, 0]
                     codes[n - 1 - i, i % m] = order[i % m, (i + m - 1) // m % k]
+            case "spread":  # as many near as are looked for, one in each of so many blocks, and one the last of all
+                codes = some(n * m).reshape(n, m)
+                order = np.argsort(table(), axis=1, kind="stable").astype(np.uint8)
+                near = min(self.k, n)
+                starts = np.arange(near + 1) * n // max(near, 1)
+                places = starts[:-1] + stream.u32(near) % np.maximum(np.diff(starts), 1)
+                places[-1:] = n - 1
+                codes[places] = order[:, 0]
+                changed = stream.below(m, near)
+                codes[places, changed] = order[changed, stream.below(min(k, 4), near)]
+            case "low":  # only the first sixteen centroids, but for one vector in fifty
+                codes = stream.below(min(k, 16), n * m).reshape(n, m)
+                codes = np.where(stream.chosen(0.02, n)[:, np.newaxis], stream.below(k, n * m).reshape(n, m), codes)
             case _:
-                codes = stream.below(k, n * m).reshape(n, m)
+                codes = some(n * m).reshape(n, m)
                 if self.structure in ("ascending", "descending"):
                     order = np.argsort(reference.distances(table(), codes), kind="stable")
                     codes = codes[order if self.structure == "ascending" else order[::-1]]
         return codes.astype(np.uint8, copy=False)
+
+
+def changed_a_little(codes: Codes, table: Float32, stream: Stream) -> Codes:
+    """Another set of the same size, nearly the same, in which a query of this table, float32 (M, K), finds another
+    answer: one code differs, two rows have changed places, or only the first row, the last, or the last column is new.
+    """
+    changed: Codes = codes.copy()
+    (count, parts), centroids = codes.shape, table.shape[1]
+    if count == 0:
+        return changed
+    nearest = int(np.argmin(reference.distances(table, codes)))
+    match int(stream.below(5, 1)[0]):
+        case 0:
+            part = int(stream.below(parts, 1)[0])
+            changed[nearest, part] = table[part].argmax()
+        case 1:
+            other = int(stream.below(count, 1)[0])
+            changed[[nearest, other]] = codes[[other, nearest]]
+        case 2:
+            changed[0] = table.argmin(axis=1)
+        case 3:
+            changed[-1] = table.argmin(axis=1)
+        case _:
+            shift = stream.below(max(centroids - 1, 1), count) + 1
+            changed[:, -1] = (codes[:, -1] + shift) % centroids
+    return changed
 
 
 @dataclass(frozen=True)

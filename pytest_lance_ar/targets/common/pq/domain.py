@@ -7,10 +7,11 @@ shapes that people use come more often. All of it depends on the trial's seed, s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from pytest_lance_ar.targets.common.draw import Draw
+from pytest_lance_ar.targets.common.draw import Draw, dealt
 from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES, Stream
 from pytest_lance_ar.targets.common.pq.cases import LAST, MAX_DIM, SCALABLE, SCALES, STRUCTURES, DrawnCase
 from pytest_lance_ar.targets.common.pq.metric import Metric
@@ -25,6 +26,8 @@ IN_USE_LARGE: Final = ((1536, 192), (3072, 384), (2048, 256), (4096, 512))
 Cell = tuple[int, int, int]
 """An octave of dsub, one of M, and a third of K's range: numbers from 0."""
 CENTROIDS: Final = ((1, 7), (8, 63), (64, MAX_CENTROIDS))
+CORNERS: Final = ((1, 2, 3, 4, 5, 6, 7), (8, 9, 15, 16, 17, 31, 32, 33, 63), (64, 65, 127, 128, 129, 255, 256, 256))
+"""Sizes that K has in each of these, over and over; between them, it may be any."""
 CELLS: Final[tuple[Cell, ...]] = tuple(
     (dsub, parts, centroids)
     for dsub in range(MAX_DSUB.bit_length())
@@ -34,6 +37,8 @@ CELLS: Final[tuple[Cell, ...]] = tuple(
 )
 FEW_LOOK_UPS: Final = 1 << 17
 """N x M of a case that is not one of the costly ends."""
+MANY_LOOK_UPS: Final = (1 << 23, 17_500_000)
+"""N x M of one case of each trial: beyond where a float32 counts, every second time."""
 MOST_K: Final = 70_000
 """k of a trial's every kernel: one that keeps the nearest in a sorted array does N x k / 2 moves. Up to all 1,200,000
 is asked of those whose answer to this many came at once."""
@@ -45,21 +50,25 @@ class PqDraw(Draw):
     """Shapes and values as well."""
 
     def shape(self) -> PqShape:
-        """Any shape: one that people use, or one that is drawn axis by axis."""
-        if self.chance(0.4):
-            dim, parts = IN_USE[self.below(len(IN_USE))]
-            return PqShape(dim, parts, (16, MAX_CENTROIDS)[self.below(2)])
+        """Any shape, drawn axis by axis."""
         dsub = self.size(1, MAX_DSUB)
         parts = self.size(1, min(MAX_PARTS, MAX_DIM // dsub))
         return PqShape(parts * dsub, parts, self.size(1, MAX_CENTROIDS))
 
-    def shape_in(self, cell: Cell) -> PqShape:
-        """A shape of a cell, its corners more often."""
+    def shape_in(self, cell: Cell, turns: Cell) -> PqShape:
+        """A shape of a cell. The corners of each axis take turns with what is drawn: it is that many-th of its octave,
+        or third."""
         dsub_power, parts_power, centroids = cell
-        dsub = self.size(1 << dsub_power, min((2 << dsub_power) - 1, MAX_DSUB, MAX_DIM >> parts_power))
-        parts = self.size(1 << parts_power, min((2 << parts_power) - 1, MAX_PARTS, MAX_DIM // dsub))
+        dsub = self.corner(1 << dsub_power, min((2 << dsub_power) - 1, MAX_DSUB, MAX_DIM >> parts_power), turns[0])
+        parts = self.corner(1 << parts_power, min((2 << parts_power) - 1, MAX_PARTS, MAX_DIM // dsub), turns[1])
         low, high = CENTROIDS[centroids]
-        return PqShape(parts * dsub, parts, self.size(low, high))
+        corners = CORNERS[centroids]
+        number = self.log_uniform(low, high) if self.chance(0.3) else corners[turns[2] % len(corners)]
+        return PqShape(parts * dsub, parts, number)
+
+    def corner(self, low: int, high: int, turn: int) -> int:
+        """The first of an octave, the second, the last, or any."""
+        return (low, min(low + 1, high), high, self.log_uniform(low, high))[turn % 4]
 
     def values(self) -> tuple[str, int]:
         """A distribution and a scale."""
@@ -70,7 +79,7 @@ class PqDraw(Draw):
 
     def structure(self) -> str:
         if self.chance(0.4):
-            return "last"
+            return "last" if self.chance(0.7) else "spread"
         return self.one_of(STRUCTURES) if self.chance(0.5) else "plain"
 
 
@@ -82,13 +91,33 @@ def cell_of(shape: PqShape) -> Cell:
     )
 
 
+def shuffled_cells(seed: int) -> list[tuple[Cell, Cell]]:
+    """All cells in the order of a trial, each with how many of its octave of dsub, its octave of M and its third of K
+    came before it, all counted from a number of the trial's."""
+    seen: Counter[tuple[int, int]] = Counter()
+    cells = []
+    for cell in dealt(CELLS, Stream(seed, "cells")):
+        places = tuple(enumerate(cell))
+        first, second, third = (seed + seen[place] for place in places)
+        cells.append((cell, (first, second, third)))
+        seen.update(places)
+    return cells
+
+
 def draws(metric: Metric, seed: int, part: int, count: int) -> Iterator[DrawnCase]:
     """Small examples from everywhere: what costs little whatever the shape. Five in six are in a cell of their own, so
     that no part of the domain waits long for its turn; the order of the cells is the trial's."""
-    order = Stream(seed, "cells").distinct(len(CELLS), len(CELLS))
+    cells = shuffled_cells(seed)
+    known = dealt(IN_USE + IN_USE_LARGE, Stream(seed, "in use"))
     for i in range(count):
-        draw = PqDraw(seed, part, i)
-        shape = draw.shape() if i % 6 == 5 else draw.shape_in(CELLS[order[(part * count + i) % len(CELLS)]])
+        draw, turn = PqDraw(seed, part, i), part * count + i
+        if i % 6 != 5:
+            shape = draw.shape_in(*cells[turn % len(cells)])
+        elif turn // 6 < len(known):
+            dim, parts = known[turn // 6]
+            shape = PqShape(dim, parts, (16, MAX_CENTROIDS)[draw.below(2)])
+        else:
+            shape = draw.shape()
         n = draw.size(1, min(3000, max(FEW_LOOK_UPS // shape.num_sub_vectors, 64)))
         distribution, scale = draw.values()
         yield DrawnCase(
@@ -131,21 +160,28 @@ def ends(metric: Metric, seed: int) -> Iterator[DrawnCase]:
 
 
 def large_n(metric: Metric, seed: int) -> Iterator[DrawnCase]:
-    """N around powers of two up to 2^20, one more of any size, and one above 2^20; the nearest vectors last."""
+    """N around powers of two up to 2^20, the nearest vectors last; two of any size and one above 2^20, with near ones
+    everywhere, so that none may be lost wherever it lies; and many vectors of many sub-vectors."""
     draw = PqDraw(seed, "large N")
 
-    def case(n: int, k: int, parts: int) -> DrawnCase:
+    def case(n: int, k: int, parts: int, structure: str) -> DrawnCase:
         shape = PqShape(parts * (1 + draw.below(2)), parts, draw.size(24, MAX_CENTROIDS))
         distribution = ("gaussian", "uniform")[draw.below(2)]
-        structure = "last" if draw.chance(0.75) else "plain"
         return DrawnCase(metric, shape, distribution, seed, n, k, structure, queries=1)
 
     places = [LARGE_N_PLACES[draw.below(6)], LARGE_N_PLACES[draw.below(4)], LARGE_N_PLACES[draw.below(3)]]
     for place in places:
-        yield case(place + draw.below(5) - 1, draw.log_uniform(1, LAST), 2 + draw.below(3))
-    yield case(draw.log_uniform(5_000, 1 << 20), draw.log_uniform(1, 300), 2 + draw.below(3))
-    yield case(draw.log_uniform(3_000, 30_000), draw.log_uniform(1, 300), 6 + draw.below(20))
-    yield case(MAX_N - draw.below(MAX_N - (1 << 20)), draw.log_uniform(1, LAST), 2 + draw.below(2))
+        structure = "last" if draw.chance(0.75) else "plain"
+        yield case(place + draw.below(5) - 1, draw.log_uniform(1, LAST), 2 + draw.below(3), structure)
+    n = draw.log_uniform(5_000, 1 << 20)
+    yield case(n, draw.log_uniform(LAST, n // 32), 2 + draw.below(7 if n < 1 << 18 else 2), "spread")
+    yield case(MAX_N - draw.below(MAX_N - (1 << 20)), draw.log_uniform(2_000, 5_000), 2 + draw.below(2), "spread")
+    for (least, most), (low, high) in (((1 << 18, 1 << 20), (5, 48)), (MANY_LOOK_UPS, (24, MAX_PARTS))):
+        look_ups = most - draw.below(most // 25) if draw.chance(0.5) else draw.log_uniform(least, most)
+        parts = draw.log_uniform(low, high)
+        n = look_ups // parts
+        structure = "last" if draw.chance(0.5) else "spread"
+        yield case(n, draw.log_uniform(1, LAST if structure == "last" else max(n // 64, LAST)), parts, structure)
 
 
 def large_k(metric: Metric, seed: int) -> tuple[DrawnCase, DrawnCase]:
@@ -158,7 +194,7 @@ def large_k(metric: Metric, seed: int) -> tuple[DrawnCase, DrawnCase]:
 
     k = MOST_K - draw.below(MOST_K - (1 << 16))
     most = MAX_N if draw.chance(0.25) else draw.log_uniform(MOST_K, MAX_N)
-    return case(k + draw.below(3), k), case(most, most - draw.below(2) * draw.below(most // 2))
+    return case(k + max(draw.below(4) - 1, 0), k), case(most, most - draw.below(2) * draw.below(most // 2))
 
 
 def blocks(metric: Metric, seed: int, count: int) -> Iterator[DrawnCase]:
@@ -167,5 +203,6 @@ def blocks(metric: Metric, seed: int, count: int) -> Iterator[DrawnCase]:
         draw = PqDraw(seed, "blocks", i)
         block = draw.log_uniform(3, 6000) if draw.chance(0.4) else 1 << (3 + draw.below(10))
         n = max(block * draw.log_uniform(1, 12) + draw.below(3) - 1, 1)
-        shape = PqShape(6, 3, draw.size(16, MAX_CENTROIDS))
+        parts = 1 + draw.below(16 if n < 8_000 else 4)
+        shape = PqShape(2 * parts, parts, draw.size(16, MAX_CENTROIDS))
         yield DrawnCase(metric, shape, "gaussian", seed + i, n, draw.log_uniform(1, LAST), "last", queries=1)

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from hypothesis import strategies as st
 
+from pytest_lance_ar.targets.common.draw import Draw
 from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES, Float32, Stream
 from pytest_lance_ar.targets.common.pq.cases import STRUCTURES, DrawnCase, LiteralCase
 from pytest_lance_ar.targets.common.pq.metric import Metric
@@ -93,7 +94,9 @@ def large_n(metric: Metric, shape: PqShape, seed: int) -> Iterator[DrawnCase]:
 
 def large_k(metric: Metric, shape: PqShape, seed: int) -> Iterator[DrawnCase]:
     """k beyond what a kernel may keep in a fixed place, up to more than 2^15; k = N, N - 1 and N / 2."""
-    sizes = ((300, 129), (1500, 1025), (2049, 2048), (2200, 2200), (5000, 4097), (40_000, 33_000))
-    for i, (n, k) in enumerate(sizes):
+    draw = Draw(seed, "k")
+    more, all_of_them = draw.below(40), draw.log_uniform(2_200, 30_000)
+    sizes = ((300, 129 + more), (1500 + more, 1025), (2049, 2048), (all_of_them, all_of_them), (5000, 4097 + more))
+    for i, (n, k) in enumerate((*sizes, (40_000, 33_000 + more))):
         distribution = ("gaussian", "large_dynamic_range", "uniform")[i % 3]
         yield DrawnCase(metric, shape, distribution, seed + i, n, k, queries=3 if n < 40_000 else 1)

@@ -29,7 +29,7 @@ from pytest_lance_ar.targets.common.pq.target import (
 from pytest_lance_ar.targets.protocol import Examiner
 
 EXAMPLES = {
-    "test_drawn_arrays": 150,
+    "test_drawn_arrays": 100,
     "test_domain": 24,
     "test_ends_of_the_domain": 9,
     "test_blocks": 24,
@@ -37,12 +37,12 @@ EXAMPLES = {
     "test_traps": 37,
     "test_tails": 27,
     "test_many_queries": 14,
-    "test_odd_shape": 14,
-    "test_edge_of_n_and_k": 16,
-    "test_several_code_sets_in_one_kernel": 15,
+    "test_odd_shape": 9,
+    "test_edge_of_n_and_k": 12,
+    "test_several_code_sets_in_one_kernel": 12,
     "test_large_k": 6,
-    "test_large_n": 10,
-    "test_battery": 6,
+    "test_large_n": 11,
+    "test_battery": 4,
 }
 """How many examples a trial has for each test: drawn by Hypothesis, or from a fixed list with a new seed each trial."""
 

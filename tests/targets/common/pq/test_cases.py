@@ -17,7 +17,7 @@ from pytest_lance_ar.targets.common.inputs import DISTRIBUTIONS, EXTREMES
 from pytest_lance_ar.targets.common.pq import cases, quantizer, reference, strategies
 from pytest_lance_ar.targets.common.pq.answers import instance_of
 from pytest_lance_ar.targets.common.pq.cases import (
-    FIXTURE_VECTORS,
+    BATTERY_VECTORS,
     QUERIES_PER_CASE,
     STRUCTURES,
     DrawnCase,
@@ -32,7 +32,7 @@ from pytest_lance_ar.targets.protocol import Instance
 Array = NDArray[Any]
 
 SMALL = PqShape(12, 3, 10)
-CASES_DIGEST = "a46ac74999c8804480382ee318229955df664fce24f5dc3daf42985166498415"
+CASES_DIGEST = "7a39a5c49a4d63614f575a1c6bd90d8e0fa3098e13409289a753d756380e1d17"
 WORKLOAD_DIGEST = "dff55dc35ae5c7f6b351884ae3a93abd3a1a7815fc1bc79de40ef07aae336ad7"
 LITERAL = LiteralCase(
     L2,
@@ -272,6 +272,8 @@ def test_what_a_kernel_gets_is_as_the_contract_says(case: DrawnCase) -> None:
     assert codebook.shape == (shape.num_sub_vectors, shape.num_centroids, shape.sub_vector_dim)
     assert codebook.flags.c_contiguous
     sizes = [(case.n, case.k), (case.n // 2 + 1, case.k // 2 + 1), (case.n + 7, case.k + 3)][: case.code_sets]
+    if case.code_sets == 2:  # the second is the first with a little changed
+        sizes[1] = sizes[0]
     counts = [n for n, _ in sizes]
     assert [len(pack.arrays["codes"]) for pack in instance.packs] == counts
     assert [pack.params["k"] for pack in instance.packs] == [k for _, k in sizes]
@@ -301,6 +303,31 @@ def test_code_sets_and_queries_all_differ() -> None:
     packs = DrawnCase(L2, SMALL, "gaussian", 7, 2, 10, code_sets=3).instance().packs
     assert len({pack.arrays["codes"].tobytes() for pack in packs}) == 3
     assert len({call["query"].tobytes() for pack in packs for call in pack.calls}) == 3 * QUERIES_PER_CASE
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_of_two_code_sets_the_second_is_nearly_the_first_and_has_another_answer(seed: int) -> None:
+    instance = DrawnCase(L2, SMALL, "gaussian", seed, 60, 5, code_sets=2).instance()
+    first, second = (pack.arrays["codes"] for pack in instance.packs)
+    changed = np.not_equal(first, second)
+    assert changed.any(axis=0).sum() == 1 or changed.any(axis=1).sum() <= 2
+    query = instance.packs[0].calls[0]["query"]
+    np.testing.assert_array_equal(query, instance.packs[1].calls[0]["query"])
+    table = reference.distance_table(L2, query, instance.arrays["codebook"])
+    ids, distances = reference.top_k(reference.distances(table, first), 5)
+    other_ids, other_distances = reference.top_k(reference.distances(table, second), 5)
+    assert (ids != other_ids).any() or (distances != other_distances).any()
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (300, 300), (5000, 40), (100_000, 700)])
+def test_near_vectors_are_spread_over_all_blocks(n: int, k: int) -> None:
+    case = DrawnCase(L2, PqShape(12, 6, 100), "gaussian", 4, n, k, "spread")
+    instance = case.instance()
+    table = reference.distance_table(L2, instance.packs[0].calls[0]["query"], instance.arrays["codebook"])
+    ids, _ = reference.top_k(reference.distances(table, instance.packs[0].arrays["codes"]), k)
+    blocks = np.searchsorted(np.arange(k + 1) * n // k, ids, side="right")
+    assert len(set(blocks)) >= 0.9 * k
+    assert n - 1 in ids
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 256])
@@ -412,8 +439,10 @@ def test_every_structure_is_tested_here() -> None:
         "farthest",
         "midway",
         "last",
+        "spread",
+        "low",
     }
-    assert len({codes_of(structure).tobytes() for structure in STRUCTURES if structure not in ("ties", "midway")}) == 11
+    assert len({codes_of(structure).tobytes() for structure in STRUCTURES if structure not in ("ties", "midway")}) == 13
 
 
 def test_a_seed_stands_for_these_very_cases() -> None:
@@ -433,10 +462,10 @@ def test_a_seed_stands_for_these_very_workloads() -> None:
 
 def test_a_fixture_is_trained_and_its_codes_are_the_nearest_centroids() -> None:
     codebook, codes = fixture(SMALL, "sparse", 5)
-    vectors = inputs.vectors("sparse", FIXTURE_VECTORS, SMALL.dim, seed=5, role="base")
+    vectors = inputs.vectors("sparse", BATTERY_VECTORS, SMALL.dim, seed=5, role="base")
     assert codebook.shape == (3, 10, 4)
     np.testing.assert_array_equal(codes, quantizer.encode(vectors, codebook))
-    start = np.unique(vectors.reshape(FIXTURE_VECTORS, 3, 4)[:, 0], axis=0)
+    start = np.unique(vectors.reshape(BATTERY_VECTORS, 3, 4)[:, 0], axis=0)
     assert not all((start == centroid).all(axis=1).any() for centroid in codebook[0])
     for array in (codebook, codes):
         assert not array.flags.writeable

@@ -13,7 +13,7 @@ from pytest_lance_ar.targets.common.pq.sessions import NAMES, Session
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.suite import EXAMPLES
 from pytest_lance_ar.targets.common.pq.target import DOMAIN_PARTS
-from pytest_lance_ar.targets.common.sessions import HELD, changed_answer
+from pytest_lance_ar.targets.common.sessions import changed_answer
 from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.protocol import DROP, PACK
 from tests.mutants import survival
@@ -50,7 +50,7 @@ def test_a_trial_stays_in_the_domain_and_reaches_its_ends(seed: int) -> None:
     assert 2**20 <= max(case.n for case in examples) <= 1_200_000
     assert 2**16 <= max(case.k for case in examples) <= 1_200_000
     for case in examples:
-        assert case.n * case.shape.num_sub_vectors <= 5_000_000  # the costly ends are small in the others
+        assert case.n * case.shape.num_sub_vectors <= 17_500_000  # the costly ends are small in the others
         assert specs.parse(L2, case.spec) == case
 
 
@@ -113,13 +113,13 @@ def test_the_life_of_an_object(seed: int) -> None:
         else:
             assert pack in held[who]
             calls.append((who, pack, action))
-        assert len(held[who]) <= HELD + 3
+        assert len(held[who]) <= sessions.MOST_HELD + 3
     assert {pack for who, pack, _ in calls if who == 0} == set(range(10))
     # The first code set lives throughout, and its first query is asked from the beginning to the end.
     first = [i for i, call in enumerate(calls) if call == (0, 0, 0)]
     assert len(first) > 9
     assert first[0] < 3
-    assert first[-1] > len(calls) - 30
+    assert (0, 0, 0) in calls[-4 * len(held[0]) :]
     assert sum(instance.packs[pack].repeats for who, pack, _ in calls if who == 0) >= 5000
     sizes = [len(pack.arrays["codes"]) for pack in instance.packs[:-1]]
     assert any(a == b for a, b in pairwise(sizes))
