@@ -2,7 +2,8 @@
 
 `mutants.txt` (and `ivf_pq_l2.txt`, for that target) has the changes as hunks: lines of context, lines that go (-) and
 lines that come (+); `...` parts two hunks of one mutant. `equivalent.txt` has changes that keep the contract after all,
-each with the reason: they are not counted. `domain.py` has those that are wrong only in a part of the domain.
+each with the reason: they are not counted. `domain.py` has those that are wrong only in a part of the domain, and
+`unseen.py` those that were written against all of this.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 
 from tests.mutants.domain import DOMAIN
 from tests.mutants.mutant import HERE, Mutant
+from tests.mutants.unseen import UNSEEN
 
 
 def parse(text: str) -> Iterator[Mutant]:
@@ -44,5 +46,6 @@ MUTANTS: Final = (
     *parse(HERE.joinpath("mutants.txt").read_text()),
     *parse(HERE.joinpath("ivf_pq_l2.txt").read_text()),
     *DOMAIN,
+    *UNSEEN,
 )
 EQUIVALENT: Final = tuple(parse(HERE.joinpath("equivalent.txt").read_text()))

@@ -19,6 +19,8 @@ from typing import Final
 
 import pytest
 
+from pytest_lance_ar.correctness import examiner
+from pytest_lance_ar.host import turns
 from tests.mutants.mutant import Mutant
 
 INCORRECT: Final = 2
@@ -55,10 +57,16 @@ class Outcome:
         return self.status == PASSED
 
 
-def judge(mutant: Mutant, seed: int, arguments: tuple[str, ...] = ()) -> Outcome:
-    """Judge one kernel, in this process: it should be a new one."""
+def judge(mutant: Mutant, seed: int, arguments: tuple[str, ...] = (), quick: bool = False) -> Outcome:
+    """Judge one kernel, in this process: it should be a new one.
+
+    quick: the first failure will do, no smaller one is looked for.
+    """
+    if quick:
+        examiner.SHRINK_SECONDS = examiner.DRAW_SECONDS = 0.0  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as directory:
         project = Path(directory)
+        turns.place = lambda: project / turns.NAME  # how many work at once is said here, not by the machine's gates
         project.joinpath("pytest.ini").write_text("[pytest]\n")
         project.joinpath("kernel").mkdir()
         project.joinpath("kernel", "pq_l2.py").write_text(mutant.source)
@@ -77,13 +85,18 @@ def judge(mutant: Mutant, seed: int, arguments: tuple[str, ...] = ()) -> Outcome
 
 
 def judge_all(
-    mutants: Iterable[Mutant], seed: int, workers: int = WORKERS, arguments: tuple[str, ...] = ()
+    mutants: Iterable[Mutant],
+    seed: int,
+    workers: int = WORKERS,
+    arguments: tuple[str, ...] = (),
+    *,
+    quick: bool = False,
 ) -> Iterator[Outcome]:
     """Judge many, some at a time; the outcomes come in the order of the mutants."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with context.Pool(workers, maxtasksperchild=1) as pool:
-        yield from pool.imap(partial(judge, seed=seed, arguments=arguments), mutants, chunksize=1)
+        yield from pool.imap(partial(judge, seed=seed, arguments=arguments, quick=quick), mutants, chunksize=1)
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
