@@ -78,7 +78,9 @@ def _section(title: str, *workloads: Workload) -> Section:
 
 
 def _share_of_lance() -> str:
-    return f"{lance_share.measure(SHAPES[0])}\n" if lance_share.installed() else ""
+    if not lance_share.installed():
+        return ""
+    return "".join(f"{lance_share.measure(shape)}\n" for shape in (SHAPES[0], SHAPES[2]))
 
 
 BENCHMARKS = PqL2Benchmarks()
