@@ -149,7 +149,7 @@ def _wrapped(head: str, words: str, lines: int) -> Entry:
 def _near(told: Told) -> Entry:
     """A near miss; where it was shown to be faster, with what refused it."""
     refused = told.reason.partition(";")[0] if told.interval and told.interval.low > 1 else ""
-    return [_line(told), *([f"      but {refused}"] if refused else [])]
+    return [_line(told), *(_wrapped("      but ", refused, 2) if refused else [])]
 
 
 def _combo(taken: Taken) -> str:
