@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from tests.mutants.corpus import EQUIVALENT, MUTANTS
 from tests.mutants.dot_product import DOT, HONEST_DOT
 from tests.mutants.harness import judge_all, table
 from tests.mutants.mutant import BASES, DOT_BASES, Mutant
+from tests.mutants.together import outcomes_together
 
 HONEST = [Mutant("honest", name, name) for name in BASES]
 SAMPLE = ("float64 sums, rounded once", "N a multiple of 512: the last is lost")
@@ -55,6 +57,16 @@ def test_a_sample_is_killed() -> None:
         assert outcome.first_failure
         assert outcome.hint
         assert outcome.replay
+
+
+@pytest.mark.slow
+def test_kernels_that_are_judged_together_fare_as_before_a_gate() -> None:
+    kernels = [Mutant("honest", "plain", "plain"), *(mutant for mutant in MUTANTS if mutant.name in SAMPLE)]
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        honest, *wrong = pool.apply(outcomes_together, (kernels, 0))
+    assert honest.passed, honest.first_failure
+    assert len(wrong) == len(SAMPLE)
+    assert all(outcome.killed for outcome in wrong), table(wrong)
 
 
 @pytest.mark.exhaustive

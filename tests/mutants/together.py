@@ -170,7 +170,8 @@ def _check(self: _Answers, i: int, outputs: Arrays, rtol: float) -> Mismatch | N
 
 
 def judge_together(mutants: Iterable[Mutant], seed: int) -> Iterator[Outcome]:
-    """Judge all kernels of a corpus of `pq_l2`, but those of the family "memory"."""
+    """Judge all kernels of a corpus of `pq_l2`, but those of the family "memory". Once in a process: the suite's tests
+    take their settings once."""
     together = Together([mutant for mutant in mutants if mutant.family != "memory"], seed)
     os.chdir(tempfile.gettempdir())  # no conftest is of any use here
     with pytest.MonkeyPatch.context() as patch:
@@ -181,3 +182,8 @@ def judge_together(mutants: Iterable[Mutant], seed: int) -> Iterator[Outcome]:
     for kernel in together.kernels:
         status = INCORRECT if kernel.failure else PASSED
         yield Outcome(kernel.mutant, status, kernel.seconds, kernel.failure, "", "", "")
+
+
+def outcomes_together(mutants: Iterable[Mutant], seed: int) -> list[Outcome]:
+    """What `judge_together` yields, for a process that is asked from another."""
+    return list(judge_together(mutants, seed))

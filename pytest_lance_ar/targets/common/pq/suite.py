@@ -177,7 +177,7 @@ def test_large_k(examiner: Examiner, metric: Metric, fixture_seed: int) -> None:
 
 
 def test_large_n(examiner: Examiner, metric: Metric, fixture_seed: int) -> None:
-    """N around 2^16 and other powers of two, and above 2^20."""
+    """N around 2^16 and other powers of two, and above 2^20; N x M above 2^23."""
     cases_ = chain(pq.large_n(metric, SMALLER, fixture_seed), domain.large_n(metric, fixture_seed))
     for case in islice(cases_, EXAMPLES["test_large_n"]):
         examiner.examine(case)
