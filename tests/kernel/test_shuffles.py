@@ -19,10 +19,17 @@ from pytest_lance_ar.trial.kernel_source import Kernel
 from tests import kernels
 
 FEATURES = {"vbmi": "avx512vbmi", "avx512bw": "avx512bw", "avx2": "avx2", "ssse3": "ssse3"}
-KINDS = {"vbmi": 3, "avx512bw": 4, "avx2": 4, "ssse3": 4}
-CASES = [
-    DrawnCase(L2, PqShape(128, 16, 256), distribution, seed=seed, n=n, k=k)
-    for distribution, seed, n, k in [
+WIDTHS = {
+    "vbmi": (64, 128, 256),
+    "avx512bw": (32, 64, 128, 256),
+    "avx2": (32, 64, 128, 256),
+    "ssse3": (32, 64, 128, 256),
+}
+"""Centroids that a kind of bounds is for, at most."""
+
+
+def cases(num_centroids: int) -> list[DrawnCase]:
+    drawn = [
         ("uniform", 1, 3000, 10),
         ("sparse", 2, 20_001, 1),
         ("clustered", 3, 6000, 10),
@@ -30,22 +37,20 @@ CASES = [
         ("large_dynamic_range", 5, 2000, 10),
         ("mostly_zero", 6, 2000, 33),
     ]
-] + [
-    DrawnCase(L2, PqShape(42, 7, 64), "gaussian", seed=7, n=700, k=10),
-    DrawnCase(L2, PqShape(78, 2, 40), "uniform", seed=8, n=4097, k=5),
-    DrawnCase(L2, PqShape(16, 4, 255), "clustered", seed=9, n=1500, k=10),
-]
+    shape = PqShape(128, 16, num_centroids)
+    return [DrawnCase(L2, shape, distribution, seed=seed, n=n, k=k) for distribution, seed, n, k in drawn] + [
+        DrawnCase(L2, PqShape(42, 7, num_centroids), "gaussian", seed=7, n=1700, k=10),
+        DrawnCase(L2, PqShape(78, 2, num_centroids - 1), "uniform", seed=8, n=4097, k=5),
+        DrawnCase(L2, PqShape(36, 9, num_centroids * 3 // 4), "clustered", seed=9, n=1500, k=10),
+    ]
 
 
-def kernel_with(shuffle: str, kind: int | None = None) -> str:
-    """The shipped kernel for another CPU, with one kind of bounds where that is given."""
-    source = kernels.changed(kernels.SHIPPED, "SHUFFLE: Final = host_shuffle()", f'SHUFFLE: Final = "{shuffle}"')
-    if kind is None:
-        return source
-    return kernels.changed(source, "\nGROUPS: Final", f"\nKINDS = KINDS[{kind} : {kind} + 1]\nGROUPS: Final")
+def kernel_for(shuffle: str) -> str:
+    """The shipped kernel for another CPU."""
+    return kernels.changed(kernels.SHIPPED, "SHUFFLE: Final = host_shuffle()", f'SHUFFLE: Final = "{shuffle}"')
 
 
-def examine(source: str, cases: list[DrawnCase] = CASES) -> None:
+def examine(source: str, cases: list[DrawnCase]) -> None:
     with Examiner(Kernel("kernel.py", source.encode()), TARGET, deadline=Deadline.after(300)) as examiner:
         for case in cases:
             examiner.examine(case)
@@ -53,32 +58,30 @@ def examine(source: str, cases: list[DrawnCase] = CASES) -> None:
 
 @pytest.mark.slow
 def test_a_cpu_that_nothing_is_known_of_gets_the_same_answers() -> None:
-    examine(kernel_with(""))
+    examine(kernel_for(""), cases(256))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shuffle", "kind"), [(name, kind) for name, count in KINDS.items() for kind in range(count)])
-def test_every_kind_of_bounds_gives_the_same_answers(shuffle: str, kind: int) -> None:
+@pytest.mark.parametrize(("shuffle", "width"), [(name, width) for name, widths in WIDTHS.items() for width in widths])
+def test_every_kind_of_bounds_gives_the_same_answers(shuffle: str, width: int) -> None:
     if not dict(binding.get_host_cpu_features()).get(FEATURES[shuffle]):
         pytest.skip(f"this CPU has no {FEATURES[shuffle]}")
-    examine(kernel_with(shuffle, kind))
+    examine(kernel_for(shuffle), cases(width))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [0, 1, 2])
-def test_the_answers_depend_on_the_bounds(kind: int) -> None:
+@pytest.mark.parametrize("width", [64, 128, 256])
+def test_the_answers_depend_on_the_bounds(width: int) -> None:
     """Whatever this CPU has: were the bounds not used, it would do no harm to turn them upside down."""
-    features = dict(binding.get_host_cpu_features())
-    shuffle = next((name for name, feature in FEATURES.items() if features.get(feature)), "neon")
-    entry = "min((values[m, j] - low) * inverse, top)"
-    inverted = kernels.changed(kernel_with(shuffle, kind), entry, f"top - {entry}")
+    entry = "min((entries[row + j] - low) * inverse, top)"
+    inverted = kernels.changed(kernels.SHIPPED, entry, f"top - {entry}")
     with pytest.raises(ExaminationFailed, match="probe_top_k distances"):
-        examine(inverted)
+        examine(inverted, cases(width))
 
 
 @pytest.mark.slow
 def test_k_and_lists_may_be_larger_than_a_segment() -> None:
-    source = kernels.changed(kernels.SHIPPED, "SEGMENT: Final = 16_384", "SEGMENT: Final = 128")
+    source = kernels.changed(kernels.SHIPPED, "LARGEST: Final = 16_384", "LARGEST: Final = 1024")
     clustered = [
         DrawnCase(L2, PqShape(128, 16, 256), "clustered", seed=1, n=20_000, k=k) for k in (10, 200, 2000, 20_000)
     ]
@@ -95,7 +98,7 @@ def test_neon_looks_up_64_bytes_an_instruction(groups: int, tmp_path: Path, monk
     except RuntimeError:
         pytest.skip("this LLVM knows no AArch64")
     path = tmp_path / "neon_kernel.py"
-    path.write_text(kernel_with("neon"))
+    path.write_text(kernel_for("neon"))
     spec = importlib.util.spec_from_file_location("neon_kernel", path)
     assert spec is not None
     assert spec.loader is not None
@@ -104,8 +107,7 @@ def test_neon_looks_up_64_bytes_an_instruction(groups: int, tmp_path: Path, monk
     spec.loader.exec_module(kernel)
     kind = next(kind for kind in kernel.KINDS if kind.groups == groups)
     module = ir.Module()
-    pointer = ir.IntType(8).as_pointer()
-    function = ir.Function(module, ir.FunctionType(kernel.BYTES, [pointer, kernel.BYTES]), "look_up_64")
+    function = ir.Function(module, ir.FunctionType(kernel.BYTES, [kernel.I64, kernel.BYTES]), "look_up_64")
     builder = ir.IRBuilder(function.append_basic_block())
     builder.ret(kernel.look_up(builder, kind, *function.args))
     assembly = target.create_target_machine(opt=2).emit_assembly(binding.parse_assembly(str(module)))
