@@ -63,12 +63,13 @@ class PqDraw(Draw):
         parts = self.corner(1 << parts_power, min((2 << parts_power) - 1, MAX_PARTS, MAX_DIM // dsub), turns[1])
         low, high = CENTROIDS[centroids]
         corners = CORNERS[centroids]
-        number = self.log_uniform(low, high) if self.chance(0.3) else corners[turns[2] % len(corners)]
+        number = self.log_uniform(low, high) if self.chance(0.5) else corners[turns[2] % len(corners)]
         return PqShape(parts * dsub, parts, number)
 
     def corner(self, low: int, high: int, turn: int) -> int:
-        """The first of an octave, the second, the last, or any."""
-        return (low, min(low + 1, high), high, self.log_uniform(low, high))[turn % 4]
+        """The first of an octave, the second, the last, and as often any."""
+        corners = (low, min(low + 1, high), high)
+        return corners[turn % 6] if turn % 6 < len(corners) else self.log_uniform(low, high)
 
     def values(self) -> tuple[str, int]:
         """A distribution and a scale."""
