@@ -70,7 +70,7 @@ def is_kept(guards: GuardEvidence) -> bool:
     return compare(trial_of(), speed_of(0.9, guards=guards)).kept
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_kernel_slower_on_one_kind_is_not_kept_three_times_in_a_row(name: str) -> None:
     """On everything else it is as fast as the incumbent: no gain there hides what it lost.
@@ -91,7 +91,7 @@ def test_a_kernel_slower_on_one_kind_is_not_kept_three_times_in_a_row(name: str)
     assert sum(counts.values()) == sum(map(bool, told))
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.0, 0.05])
 def test_an_honest_gain_is_kept(gain: float) -> None:
     """gain: elsewhere than on the combos. With none at all the geomean is at its limit."""
