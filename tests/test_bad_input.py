@@ -122,7 +122,7 @@ KERNELS = {
     "dangling": "no kernel file at",
     "loop": "",
     "nowhere": "no kernel file at",
-    "huge": "is larger than 8,388,608 bytes",
+    "huge": "is larger than 262,144 bytes",
     "kernel/pq_l2.py/x": "",
 }
 

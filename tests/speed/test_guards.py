@@ -101,7 +101,8 @@ def test_a_wrong_answer_on_a_guard_is_the_candidates_fault(stack: ExitStack) -> 
     assert WORKLOADS[1].spec in failure.where
 
 
-def test_a_wrong_table_on_a_guard_is_found(stack: ExitStack) -> None:
+def test_a_wrong_table_on_a_guard_is_found(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "KEPT_SHARE", 0.9)  # an eighth misses all tables of two workloads in 4% of runs
     wrong = kernels.changed(
         PLAIN,
         "        distance = np.zeros(count, np.float32)\n",
