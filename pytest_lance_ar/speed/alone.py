@@ -21,7 +21,9 @@ stage from the duel, and would behave here else. Its answers are checked as thos
   nothing, since what slows everything on the core is sabotage too.
 - OTHERS: what another kernel's data in the caches, and the placement of arrays and code anew, may cost honestly.
 
-A keep that fails is `inconclusive`: the host may have had a bad moment, and the candidate is not accused.
+What fails is asked once more, all in new processes: a shared host changes its pace between two phases now and then,
+and what slows the incumbent down does so twice. A keep that fails again is `inconclusive`; the candidate is not
+accused.
 """
 
 from __future__ import annotations
@@ -62,20 +64,26 @@ def time_alone(
     before_ns: float,
     *,
     transport_ns: float,
+    again: bool = False,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> AloneEvidence:
     """Time the incumbent beside the candidate and, with no process of the candidate any more, alone. Ends the
     preparation's processes.
 
-    before_ns: what the yardstick read before the candidate's first process. Raises KernelFault, IncumbentFailed.
+    before_ns: what the yardstick read before the candidate's first process. again: they have ended; the pair gets new
+    ones. Raises KernelFault, IncumbentFailed.
     """
     begun = time.perf_counter()
     assert trial.incumbent is not None, "nothing is kept for a gain over nothing"
     bout = Bout(preparation.workloads, preparation.seed)
     with pinned(trial.core), no_garbage_collection():
         progress("a gain; timing the incumbent beside the candidate", True)
-        # The last queries of the workloads, which a duel comes to at its longest only.
-        beside = timed_rounds(secrets.choice(preparation.pairs), bout, ROUNDS, QUERIES - NEEDED, transport_ns)
+        if again:
+            with preparation.others(trial.candidate, trial.incumbent) as pair:
+                beside = timed_rounds((pair[0], pair[1]), bout, ROUNDS, NEEDED, transport_ns)
+        else:
+            # The last queries of the workloads, which a duel comes to at its longest only.
+            beside = timed_rounds(secrets.choice(preparation.pairs), bout, ROUNDS, QUERIES - NEEDED, transport_ns)
         progress("a gain; timing the incumbent alone", True)
         with preparation.others(trial.incumbent, trial.incumbent) as (one, other):
             alone = timed_rounds((one, other), bout, ROUNDS, 0, transport_ns)

@@ -125,10 +125,19 @@ class Measurement:
         if not compare(trial, speed).kept:
             return speed
         transport_ns = speed.transport_ns
-        alone = time_alone(
-            trial, preparation, self._yardstick, self._reading_ns, transport_ns=transport_ns, progress=progress
-        )
-        speed = replace(speed, alone=alone)
+        for again in (False, True):
+            alone = time_alone(
+                trial,
+                preparation,
+                self._yardstick,
+                self._reading_ns,
+                transport_ns=transport_ns,
+                again=again,
+                progress=progress,
+            )
+            speed = replace(speed, alone=alone)
+            if compare(trial, speed).kept:
+                break
         if trial.origin is None or not compare(trial, speed).kept:
             return speed
         origin = time_against_first(trial, preparation, transport_ns=transport_ns, progress=progress)

@@ -157,6 +157,14 @@ def test_no_process_that_met_the_candidate_is_left_when_the_incumbent_is_alone(p
     assert found.gain == pytest.approx(1.3)
 
 
+def test_who_is_asked_again_is_asked_in_new_processes(preparation: FakePreparation) -> None:
+    found = time_alone(TRIAL, cast(Preparation, preparation), Yardstick(), 1.0, transport_ns=0.0, again=True)
+    assert preparation.log[0] == "all ended"
+    assert list(dict.fromkeys(preparation.log)) == ["all ended", "beside", "alone"]
+    assert found.slowdown == pytest.approx(1.3)
+    assert not any(side.renewed for pair in preparation.pairs for side in pair)
+
+
 def test_what_the_candidate_answers_here_is_checked(
     preparation: FakePreparation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.turns import timing_turn
 from pytest_lance_ar.speed import measurement
 from pytest_lance_ar.speed.measurement import Measurement, duel_in_turn
-from pytest_lance_ar.trial.evidence import Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.evidence import AloneEvidence, Failure, FaultKind, SpeedEvidence
 from tests.builders import CANDIDATE, INCUMBENT, speed_of, trial_of
 
 
@@ -119,3 +119,26 @@ def test_what_a_kept_kernel_does_is_looked_at_and_cannot_stop_it(
     assert mine.run(silent) == speed_of(1.02)
     mine.close()
     assert events.count("looked at") == kept
+
+
+@pytest.mark.parametrize("slowdowns", [(1.0,), (1.3, 1.0), (1.3, 1.3)])
+def test_a_slowed_incumbent_is_timed_once_more(
+    events: list[str], monkeypatch: pytest.MonkeyPatch, slowdowns: tuple[float, ...]
+) -> None:
+    """A host changes its pace now and then; a candidate that slows its rival does so again."""
+    asked: list[bool] = []
+
+    def time_alone(*_: object, again: bool, **__: object) -> AloneEvidence:
+        asked.append(again)
+        return AloneEvidence(slowdown=slowdowns[len(asked) - 1], explained=1.1)
+
+    monkeypatch.setattr(measurement, "duel", lambda *_, **__: speed_of(0.9))
+    monkeypatch.setattr(measurement, "guarded", lambda _trial, speed, *_: speed)
+    monkeypatch.setattr(measurement, "time_alone", time_alone)
+    monkeypatch.setattr(measurement, "with_steps", lambda speed, *_, **__: speed)
+    mine = Measurement(trial_of(incumbent=INCUMBENT))
+    speed = mine.run(silent)
+    mine.close()
+    assert asked == [False, True][: len(slowdowns)]
+    assert speed.alone is not None
+    assert speed.alone.slowdown == slowdowns[-1]
