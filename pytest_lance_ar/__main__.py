@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from typing import Final, NoReturn
 
@@ -33,8 +32,8 @@ COMMANDS = (
 )
 
 
-NOBODY_READS: Final = 128 + signal.SIGPIPE
-"""As a shell says it: who read what is printed has read enough, as `head` does."""
+NOBODY_READS: Final = 141
+"""As a shell says it, 128 + SIGPIPE: who read what is printed has read enough, as `head` does."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -20,16 +20,14 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from pytest_lance_ar.correctness.examiner import hint
-from pytest_lance_ar.host.alarm import on_two_cores
-from pytest_lance_ar.host.parent import KernelFault, KernelHost
+from pytest_lance_ar.host.parent import KernelHost
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed.preparation import Preparation, fresh_seed
-from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, IncumbentFailed, Queries, Side, first_wrong, time_round
+from pytest_lance_ar.speed.sides import WARMUP_CALLS, Answer, Queries, Side, check, time_round
 from pytest_lance_ar.speed.statistics import FUTILITY_LOOKS, LOOKS, Outcome, Stage, geomean
 from pytest_lance_ar.targets.protocol import Combo, Instance, PackInstance, Target
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import ComboFigures, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.evidence import ComboFigures, SpeedEvidence
 from pytest_lance_ar.trial.options import DEFAULT_MIN_GAIN
 
 MIN_ROUNDS: Final = 4
@@ -255,18 +253,9 @@ def check_answers(bout: Bout, combos: Sequence[Combo], rtol: float) -> None:
     for answer in bout.answers:
         if answer.checked:
             by_combo[answer.combo].append(answer)
-
-    def wrong_on(combo: int) -> tuple[Side, Failure] | None:
-        wrong = first_wrong(bout.workloads[combo].packs[0], by_combo[combo], rtol)
-        if wrong is None:
-            return None
-        answer, mismatch = wrong
-        where = f"timed call on {combos[combo].name}, seed {bout.seed}, query {answer.query}"
-        return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
-
-    for wrong in on_two_cores(wrong_on, range(len(combos))):
-        if wrong:
-            raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
+    places = [f"{combo.name}, seed {bout.seed}" for combo in combos]
+    packs = [workload.packs[0] for workload in bout.workloads]
+    check(list(zip(places, packs, by_combo, strict=True)), rtol)
 
 
 def round_trip_ns(core: int | None, deadline: Deadline) -> float:

@@ -21,17 +21,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.correctness.examiner import hint
 from pytest_lance_ar.host.alarm import on_two_cores
-from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
+from pytest_lance_ar.host.parent import KernelHost, Pack
 from pytest_lance_ar.host.platform import pinned
 from pytest_lance_ar.speed import intervals
 from pytest_lance_ar.speed.duel import Progress, no_garbage_collection
 from pytest_lance_ar.speed.preparation import fresh_seed
-from pytest_lance_ar.speed.sides import KEPT_SHARE, Answer, IncumbentFailed, Queries, Side, first_wrong
+from pytest_lance_ar.speed.sides import KEPT_SHARE, Answer, Queries, Side, check
 from pytest_lance_ar.targets.protocol import Guard, Instance, Target
 from pytest_lance_ar.trial.deadline import Deadline
-from pytest_lance_ar.trial.evidence import Failure, FaultKind, GuardEvidence, GuardFigures
+from pytest_lance_ar.trial.evidence import GuardEvidence, GuardFigures
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.verdict import GUARD
 
@@ -256,25 +255,16 @@ def _calls_per_block(ns: float) -> int:
 def _check_answers(bouts: Sequence[Bout], rtol: float, rng: random.Random) -> int:
     """Compare a random sample of the answers with the reference; returns how many. Raises KernelFault,
     IncumbentFailed."""
-    samples = []
+    groups = []
     for bout in bouts:
         by_side = [[answer for answer in bout.answers if answer.side.is_candidate is which] for which in (True, False)]
         most = (CHECKED, math.ceil(CHECKED * KEPT_SHARE))
-        samples.append([a for some, n in zip(by_side, most, strict=True) for a in rng.sample(some, min(n, len(some)))])
-
-    def wrong_on(i: int) -> tuple[Side, Failure] | None:
-        for number, pack in enumerate(bouts[i].instance.packs):
-            wrong = first_wrong(pack, [answer for answer in samples[i] if answer.combo == number], rtol)
-            if wrong:
-                answer, mismatch = wrong
-                where = f"timed call on the guard workload {bouts[i].guard.spec!r}, call {answer.query}"
-                return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), where, hint=hint(mismatch))
-        return None
-
-    for wrong in on_two_cores(wrong_on, range(len(bouts))):
-        if wrong:
-            raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
-    return sum(map(len, samples))
+        sample = [a for some, n in zip(by_side, most, strict=True) for a in rng.sample(some, min(n, len(some)))]
+        place = f"the guard workload {bout.guard.spec!r}"
+        for number, pack in enumerate(bout.instance.packs):
+            groups.append((place, pack, [answer for answer in sample if answer.combo == number]))
+    check(groups, rtol)
+    return sum(len(answers) for _, _, answers in groups)
 
 
 def evidence_of(bouts: Sequence[Bout], *, seed: int, timed_queries: int, seconds: float) -> GuardEvidence:

@@ -109,7 +109,8 @@ class Measurement:
             min_gain_pct=trial.options.min_gain,
             only_figures=trial.incumbent is None,
             simplify=trial.simplify,
-            when_timed=self.turn.release,
+            # A baseline's steps are still to be timed.
+            when_timed=self.turn.release if trial.incumbent is not None else lambda: None,
             progress=progress,
         )
         if trial.incumbent is not None:

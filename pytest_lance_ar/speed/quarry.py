@@ -45,7 +45,7 @@ class Quarry:
     def hurry(self) -> None:
         """There is a core to spare: build from the other end as well."""
         with self._changed:
-            if self._at_work == 1 and not self._closed:
+            if self._at_work == 1 and len(self._built) < len(self._target.combos) and not self._closed:
                 self._start(range(len(self._target.combos)))
 
     def wait(self, patience: Callable[[], float]) -> list[Instance]:

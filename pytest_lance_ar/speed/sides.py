@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_lance_ar.correctness.examiner import hint
+from pytest_lance_ar.host.alarm import on_two_cores
 from pytest_lance_ar.host.parent import KernelFault, KernelHost, Pack
-from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.protocol import Instance, PackInstance
 from pytest_lance_ar.trial.evidence import NO_KERNELS, Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -47,20 +48,31 @@ class Answer:
     checked: bool
 
 
-def first_wrong(pack: PackInstance, answers: Sequence[Answer], rtol: float) -> tuple[Answer, Mismatch] | None:
-    """Compare answers to a pack's calls with the reference, in the order of the calls."""
-    in_order = sorted(answers, key=lambda answer: answer.query)
-    calls = sorted({answer.query for answer in in_order})
-    foreseen = 0
-    for answer in in_order:
-        if foreseen < len(calls) and answer.query == calls[foreseen]:
-            if foreseen % FORESEEN == 0:
-                pack.foresee(calls[foreseen : foreseen + FORESEEN])
-            foreseen += 1
-        mismatch = pack.check(answer.query, answer.outputs, rtol)
-        if mismatch:
-            return answer, mismatch
-    return None
+def check(groups: Sequence[tuple[str, PackInstance, Sequence[Answer]]], rtol: float) -> None:
+    """Compare answers with the reference. groups: in words where a pack was called, the pack, and answers to its calls.
+
+    Raises KernelFault where the candidate gave the first wrong one, IncumbentFailed where the incumbent did.
+    """
+
+    def first_wrong(group: tuple[str, PackInstance, Sequence[Answer]]) -> tuple[Side, Failure] | None:
+        where, pack, answers = group
+        by_call: dict[int, list[Answer]] = {}
+        for answer in answers:
+            by_call.setdefault(answer.query, []).append(answer)
+        calls = sorted(by_call)
+        for start in range(0, len(calls), FORESEEN):
+            foreseen = calls[start : start + FORESEEN]
+            pack.foresee(foreseen)
+            for answer in (answer for call in foreseen for answer in by_call[call]):
+                mismatch = pack.check(answer.query, answer.outputs, rtol)
+                if mismatch:
+                    told = f"timed call on {where}, query {answer.query}"
+                    return answer.side, Failure(FaultKind.WRONG_ANSWER, str(mismatch), told, hint=hint(mismatch))
+        return None
+
+    for wrong in on_two_cores(first_wrong, groups):
+        if wrong:
+            raise KernelFault(wrong[1]) if wrong[0].is_candidate else IncumbentFailed(wrong[1])
 
 
 class Queries:

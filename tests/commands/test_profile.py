@@ -36,7 +36,7 @@ def test_the_steps_of_a_call_are_told_apart(tmp_path: Path, capsys: pytest.Captu
     assert list(one["steps"]) == ["table", "scan", "call"]
     assert one["steps"]["table"] >= 20e6
     assert one["steps"]["scan"] > 0
-    assert one["pack_seconds"] >= 0
+    assert one["pack_seconds"] > 0
     assert one["compile_seconds"] > 0
     assert one["memory_ns"] > 0
 

@@ -111,14 +111,18 @@ def test_what_a_kept_kernel_does_is_looked_at_and_cannot_stop_it(
     events: list[str], monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     def with_steps(*_: object, **__: object) -> SpeedEvidence:
-        events.append("looked at")
+        other = timing_turn()
+        events.append(f"looked at, {'free' if other.attempt() else 'taken'}")
+        other.release()
         raise KernelFault(Failure(FaultKind.DIED, "no steps"))
 
     monkeypatch.setattr(measurement, "with_steps", with_steps)
     mine = Measurement(trial_of(incumbent=None if kept else INCUMBENT))
     assert mine.run(silent) == speed_of(1.02)
     mine.close()
-    assert events.count("looked at") == kept
+    assert events.count("looked at, taken") == kept, "it is timed, while no other gate times"
+    assert events[-1] == ("closed, taken" if kept else "closed, free")
+    assert timing_turn().attempt()
 
 
 @pytest.mark.parametrize("slowdowns", [(1.0,), (1.3, 1.0), (1.3, 1.3)])

@@ -75,5 +75,17 @@ def test_in_a_hurry_both_ends_are_built_at_once_and_the_rest_is_dropped(monkeypa
     assert len(quarry._diggers) == 2
     quarry.close()
     quarry.hurry()
-    assert len(quarry._diggers) == 2, "what is over needs no hurry"
+    assert len(quarry._diggers) == 2, "what is given up needs no hurry"
     assert all(digger.returncode is not None for digger in quarry._diggers)
+
+
+def test_what_is_built_needs_no_hurry() -> None:
+    """Not even while the process that built it is ending: what is begun then would run beside what is timed."""
+    quarry = Quarry(TARGET, 2, 5)
+    try:
+        with quarry._changed:
+            quarry._built = dict.fromkeys(range(len(TARGET.combos)), TARGET.stand_in(TARGET.combos[0]))
+        quarry.hurry()
+        assert len(quarry._diggers) == 1
+    finally:
+        quarry.close()

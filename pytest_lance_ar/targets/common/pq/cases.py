@@ -24,6 +24,7 @@ LIMITS: Final = {"N": 1_200_000, "k": 70_000, "M": 512, "dsub": 1024, "K": 256}
 """The largest sizes that a drawn case has."""
 MAX_DIM: Final = 4096
 FIXTURE_VECTORS: Final = 1024
+"""Vectors on which a codebook is trained, at the most."""
 BATTERY_VECTORS: Final = 512
 """Coded vectors of which a case with a fixture picks its own, and on which its codebook is trained."""
 QUERIES_PER_CASE: Final = 3
