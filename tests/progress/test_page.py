@@ -183,6 +183,11 @@ def serving(directory: Path, before: Callable[[str], None] = lambda _: None) -> 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None: ...
 
+        def end_headers(self) -> None:
+            # A copy would be asked for anew by its second of modification, and two pages can be of one second.
+            self.send_header("Cache-Control", "no-store")
+            super().end_headers()
+
         def do_GET(self) -> None:
             before(self.path)
             super().do_GET()
