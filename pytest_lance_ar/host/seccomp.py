@@ -125,8 +125,11 @@ _MAP_LOCKED, _MAP_POPULATE, _MAP_HUGETLB = 0x2000, 0x8000, 0x40000
 _MADVISE: Final = (0, 1, 2, 3, 4, 8, 14, 15, 16, 17)
 """NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, DONTDUMP, DODUMP; no merging, which the
 system does in the background, and no paging out."""
-_FUTEX_OPERATIONS: Final = (0, 1, 3, 4, 5, 9, 10)
-"""WAIT, WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAIT_BITSET, WAKE_BITSET; none that lends priorities."""
+_FUTEX_WAITS: Final = (0, 9)
+_FUTEX_PRIVATE: Final = tuple(128 | operation for operation in (0, 1, 3, 4, 5, 9, 10))
+"""WAIT, WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAIT_BITSET, WAKE_BITSET; none that lends priorities. Among the threads of
+one process only, but for waiting, as who joins a thread does: a wake tells how many wait, also in another process that
+maps the same page of a library."""
 _F_DUPFD, _F_GETFD, _F_SETFD, _F_GETFL, _F_DUPFD_CLOEXEC = 0, 1, 2, 3, 1030
 _TCGETS, _FIONCLEX, _FIOCLEX, _FIONBIO = 0x5401, 0x5450, 0x5451, 0x5421
 _PR_SET_NAME, _PR_GET_NAME, _PR_SET_VMA = 15, 16, 0x53564D41
@@ -143,7 +146,7 @@ def limited(pid: int) -> dict[str, tuple[Numbers, tuple[Test, ...]]]:
     return {
         "sendto": ((44, 206), (Test(4, null=True),)),
         "mmap": ((9, 222), (Test(3, without=_MAP_LOCKED | _MAP_POPULATE | _MAP_HUGETLB),)),
-        "futex": ((202, 98), (Test(1, mask=0x7F, values=_FUTEX_OPERATIONS),)),
+        "futex": ((202, 98), (Test(1, mask=0xFF, values=(*_FUTEX_WAITS, *_FUTEX_PRIVATE)),)),
         "clock_gettime": ((228, 113), clock),
         "clock_getres": ((229, 114), clock),
         "clock_nanosleep": ((230, 115), clock),

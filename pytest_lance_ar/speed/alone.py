@@ -16,6 +16,7 @@ stage from the duel, and would behave here else. Its answers are checked as thos
   is the mean of the middle half that counts (Tukey and McLaughlin), so that what hits some rounds only neither moves it
   nor explains much. T is about the one-sided 0.5% of Student's t for the fewest rounds that there are on a kernel of
   common speed.
+  And noise explains MOST_NOISE at the most: a candidate that is now fast and now slow makes as much of it as it likes.
 - Drift: how much the yardstick, which the gate times by itself, changed between two moments at which no candidate's
   process existed: before the first was started, and behind the end of the last. What it shows in between explains
   nothing, since what slows everything on the core is sabotage too.
@@ -46,6 +47,7 @@ from pytest_lance_ar.trial.evidence import AloneEvidence
 from pytest_lance_ar.trial.trial import Trial
 
 T: Final = 3.0
+MOST_NOISE: Final = 0.1
 OTHERS: Final = 0.03
 ROUNDS: Final = 12
 LEAST_ROUNDS: Final = 2
@@ -132,12 +134,17 @@ def compared(
     drift = abs(math.log(after_ns / before_ns))
     return AloneEvidence(
         slowdown=math.exp(there - here),
-        explained=math.exp(T * math.hypot(its_error, error) + drift + OTHERS),
+        explained=math.exp(by_noise(math.hypot(its_error, error)) + drift + OTHERS),
         gain=math.exp(gain),
-        error=math.exp(T * error_of_gain + OTHERS),
+        error=math.exp(by_noise(error_of_gain) + OTHERS),
         drift=math.exp(drift),
         seconds=seconds,
     )
+
+
+def by_noise(standard_error: float) -> float:
+    """What the noise of rounds explains, as a logarithm."""
+    return min(T * standard_error, MOST_NOISE)
 
 
 def centre(rounds: NDArray[np.float64]) -> tuple[float, float]:

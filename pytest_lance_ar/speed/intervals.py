@@ -6,7 +6,8 @@ Of one workload the logarithm of candidate / incumbent is, as in `statistics`,
 
 An epoch is the median of its block pairs, which a spike cannot move. Epochs are few, so their luck is not estimated but
 taken to have LUCK_SD; where they differ by more than that and the noise explain, the interval widens in proportion
-(Birge's ratio). The noise is a robust spread of all block pairs about their epochs. So many intervals are to hold
+(Birge's ratio), up to MOST_BIRGE: a kernel that draws lots when it is built whether to be slow differs by as much as it
+likes. The noise is a robust spread of all block pairs about their epochs. So many intervals are to hold
 together: the error of 5% is divided among them (Bonferroni).
 
 The geomean of all is one comparison more, at 1%. What is common to all workloads, the luck of the processes, is in it.
@@ -32,6 +33,8 @@ FAMILY_ERROR: Final = 0.05
 GEOMEAN_ERROR: Final = 0.01
 LUCK_SD: Final = 0.015
 """Spread of the log ratio of one and the same kernel over epochs, on one workload."""
+MOST_BIRGE: Final = 3.0
+"""What chance reaches in less than 1 of 300 cases with two epochs, and next to never with four."""
 MAD_TO_SD: Final = 1.4826
 MEDIAN_EFFICIENCY: Final = math.pi / 2
 """Variance of a median over that of a mean."""
@@ -65,7 +68,8 @@ def estimate(epochs: Sequence[Floats]) -> Estimate:
     centre = float((weights * medians).sum() / weights.sum())
     birge = 1.0
     if len(epochs) > 1:
-        birge = max(1.0, math.sqrt(float((weights * (medians - centre) ** 2).sum()) / (len(epochs) - 1)))
+        ratio = math.sqrt(float((weights * (medians - centre) ** 2).sum()) / (len(epochs) - 1))
+        birge = min(max(1.0, ratio), MOST_BIRGE)
     return Estimate(centre, birge / math.sqrt(float(weights.sum())), MAD_EFFICIENCY * freedom)
 
 

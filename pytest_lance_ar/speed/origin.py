@@ -4,7 +4,8 @@ Two editions of a kernel can recognise each other by what no wall hides, and the
 also become slow at a date. Against the first baseline, which knows nothing of them, such a gain is none. So candidate
 and first baseline are timed beside each other in new processes, with no process of the incumbent alive; what the ledger
 claims, this gain included, must hold for the most part within the error of that. The candidate's answers are checked
-here as well: it can tell this stage from the duel.
+here as well: it can tell this stage from the duel. So it is no excuse that it was unsteady here: noise explains as much
+as in `alone`, and no more. What fails is asked once more, in new processes again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.alone import NEEDED, OTHERS, T, centre, timed_rounds
+from pytest_lance_ar.speed.alone import NEEDED, OTHERS, by_noise, centre, timed_rounds
 from pytest_lance_ar.speed.duel import Bout, Progress, check_answers, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
@@ -60,4 +61,4 @@ def time_against_first(
     rounds = np.concatenate(epochs)
     gain, error = centre(rounds[:, 1] - rounds[:, 0])
     seconds = time.perf_counter() - begun
-    return OriginEvidence(gain=math.exp(gain), error=math.exp(T * error + OTHERS), seconds=seconds)
+    return OriginEvidence(gain=math.exp(gain), error=math.exp(by_noise(error) + OTHERS), seconds=seconds)

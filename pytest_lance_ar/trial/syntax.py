@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Final
 
 LONG_TEXT: Final = 80
-"""Characters from which a text counts as further nodes: code put into a string is not simpler."""
+"""Characters from which a text counts as further nodes: code put into a string is not simpler, nor in a name or in a
+number of as many bytes."""
 _CHARACTERS_A_NODE: Final = 8
 
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -38,7 +39,7 @@ def digest(source: bytes) -> str | None:
     try:
         _Renaming(tree).visit(tree)
         return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode(errors="surrogatepass")).hexdigest()
-    except (RecursionError, MemoryError):
+    except (RecursionError, MemoryError, ValueError):  # ValueError: a number too long to be written
         return None
 
 
@@ -59,9 +60,17 @@ def _parsed(source: bytes) -> ast.Module | None:
 
 
 def _text_nodes(node: ast.AST) -> int:
-    value = node.value if isinstance(node, ast.Constant) else None
-    length = len(value) if isinstance(value, (str, bytes)) else 0
+    length = sum(map(_length, vars(node).values()))
     return max(0, length - LONG_TEXT) // _CHARACTERS_A_NODE
+
+
+def _length(value: object) -> int:
+    """Of a name, several names, or a constant."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, list):
+        return sum(len(name) for name in value if isinstance(name, str))
+    return value.bit_length() // 8 if isinstance(value, int) else 0
 
 
 class _Scope:

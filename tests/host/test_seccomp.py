@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from typing import Final
 
 import pytest
 
@@ -95,6 +96,10 @@ CASES = [
     ("futex", (0, 128, 0), ALLOWED),
     ("futex", (0, 128 | 9 | 256, 0), ALLOWED),
     ("futex", (0, 128 | 6, 0), errno.EPERM),
+    ("futex", (0, 9 | 256, 0), ALLOWED),  # as who joins a thread does
+    ("futex", (0, 1, 1), errno.EPERM),
+    ("futex", (0, 10, 1), errno.EPERM),
+    ("futex", (0, 4, 1), errno.EPERM),
 ]
 
 
@@ -143,3 +148,33 @@ raise RuntimeError(passed)
         with pytest.raises(KernelFault, match=r"raised RuntimeError: \[\]"):
             host.load(source.encode(), "kernel.py")
         assert "seccomp" in host.walls
+
+
+_WAITS: Final = """
+import ctypes, mmap, os, threading, time
+import llvmlite.binding, numpy as np
+
+libc = ctypes.CDLL(None, use_errno=True)
+place = os.path.dirname(llvmlite.binding.__file__) + "/libllvmlite.so"
+page = np.frombuffer(mmap.mmap(os.open(place, os.O_RDONLY), 4096, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ), np.int32)
+address, wait, wake = ctypes.c_void_p(page.ctypes.data), 0, 1
+number = {number}
+threading.Thread(target=lambda: libc.syscall(number, address, wait, int(page[0]), None), daemon=True).start()
+time.sleep(1)
+"""
+
+
+@pytest.mark.skipif(not seccomp.offered(), reason="this host has no such wall")
+@pytest.mark.parametrize("walls", [(), ("seccomp",)])
+def test_nobody_learns_who_waits_at_a_page_of_a_library(walls: tuple[str, ...]) -> None:
+    """All kernels map the same pages. Who wakes those that wait at one, in whatever process, is told how many."""
+    (numbers, _), machine = seccomp.limited(1)["futex"], MACHINES[platform.machine()]
+    waits = _WAITS.replace("{number}", str(numbers[machine]))
+    wakes = f"{waits}\nraise RuntimeError(libc.syscall(number, address, wake, 9))\n"
+    driver, deadline = targets()["pq_l2"].driver, Deadline.after(100)
+    told = "RuntimeError: 1" if walls else "RuntimeError: -1"
+    with (
+        KernelHost(driver, core=None, deadline=deadline, without=walls) as host,
+        pytest.raises(KernelFault, match=told),
+    ):
+        host.load(wakes.encode(), "kernel.py")

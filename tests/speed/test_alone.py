@@ -83,6 +83,15 @@ def test_a_candidate_that_behaves_when_it_is_looked_at_shows_no_gain_then() -> N
     assert found.gain * found.error == pytest.approx(math.exp(alone.OTHERS))
 
 
+def test_a_candidate_that_is_now_fast_and_now_slow_explains_no_more_by_it() -> None:
+    unsteady = np.log([[50.0, 125.0], [250.0, 125.0]] * 6)
+    found = compared(unsteady, logs(100.0, 100.0), 1.0, 1.0)
+    assert found.error == pytest.approx(math.exp(alone.MOST_NOISE + alone.OTHERS))
+    shaken = np.log([[100.0, 100.0], [100.0, 200.0]] * 6)
+    found = compared(shaken, logs(100.0, 100.0), 1.0, 1.0)
+    assert found.slowdown > found.explained
+
+
 def test_what_the_yardstick_shows_of_the_host_is_explained_either_way() -> None:
     for after in (0.8, 1.25):
         found = compared(logs(100.0, 125.0), logs(100.0, 100.0), 1.0, after)

@@ -39,7 +39,15 @@ def test_a_longer_epoch_counts_more() -> None:
 def test_epochs_that_disagree_make_the_interval_wide() -> None:
     noise = np.tile([-0.01, 0.01, 0.0], 4)
     agreeing, disagreeing = estimate([noise, noise]), estimate([noise - 0.1, noise + 0.1])
-    assert disagreeing.error > 5 * agreeing.error
+    assert disagreeing.error > 2.9 * agreeing.error
+
+
+def test_a_kernel_that_draws_lots_at_each_build_is_shown_to_be_slow() -> None:
+    """By a fifth, or by a half more than that: one that was slow by a fifth alone would be found out."""
+    fifth, half = math.log(1.2), math.log(1.5)
+    for lots in ((0, half), (half, 0, 0, half), (0, half, half, half)):
+        drawn = [np.tile([-0.01, 0.01, 0.0], 4) + fifth + lot for lot in lots]
+        assert intervals.intervals([estimate(drawn)] * 14)[0].low > GUARD
 
 
 def test_the_luck_of_an_epoch_is_never_taken_for_nothing() -> None:

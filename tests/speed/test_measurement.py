@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.turns import timing_turn
 from pytest_lance_ar.speed import measurement
 from pytest_lance_ar.speed.measurement import Measurement, duel_in_turn
-from pytest_lance_ar.trial.evidence import AloneEvidence, Failure, FaultKind, SpeedEvidence
+from pytest_lance_ar.trial.evidence import AloneEvidence, Failure, FaultKind, OriginEvidence, SpeedEvidence
+from pytest_lance_ar.trial.trial import Origin
 from tests.builders import CANDIDATE, INCUMBENT, speed_of, trial_of
 
 
@@ -146,3 +148,26 @@ def test_a_slowed_incumbent_is_timed_once_more(
     assert asked == [False, True][: len(slowdowns)]
     assert speed.alone is not None
     assert speed.alone.slowdown == slowdowns[-1]
+
+
+@pytest.mark.parametrize("gains", [(1.7,), (1.3, 1.7), (1.3, 1.3)])
+def test_a_claim_that_is_not_seen_is_looked_at_once_more(
+    events: list[str], monkeypatch: pytest.MonkeyPatch, gains: tuple[float, ...]
+) -> None:
+    asked: list[float] = []
+
+    def time_against_first(*_: object, **__: object) -> OriginEvidence:
+        asked.append(gains[len(asked)])
+        return OriginEvidence(gain=asked[-1], error=1.05)
+
+    monkeypatch.setattr(measurement, "duel", lambda *_, **__: speed_of(0.9))
+    monkeypatch.setattr(measurement, "guarded", lambda _trial, speed, *_: speed)
+    monkeypatch.setattr(measurement, "time_alone", lambda *_, **__: AloneEvidence(slowdown=1.0, explained=1.1))
+    monkeypatch.setattr(measurement, "time_against_first", time_against_first)
+    monkeypatch.setattr(measurement, "with_steps", lambda speed, *_, **__: speed)
+    mine = Measurement(replace(trial_of(incumbent=INCUMBENT), origin=Origin(INCUMBENT, 1.5)))
+    speed = mine.run(silent)
+    mine.close()
+    assert asked == list(gains)
+    assert speed.origin is not None
+    assert speed.origin.gain == gains[-1]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.speed import origin
-from pytest_lance_ar.speed.alone import OTHERS
+from pytest_lance_ar.speed.alone import MOST_NOISE, OTHERS
 from pytest_lance_ar.speed.duel import Bout
 from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.preparation import Preparation
@@ -29,7 +29,8 @@ from pytest_lance_ar.targets.protocol import Instance
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Origin
-from tests.builders import CANDIDATE, INCUMBENT, WRONG, trial_of
+from pytest_lance_ar.trial.verdict import claim_refuses
+from tests.builders import CANDIDATE, INCUMBENT, WRONG, speed_of, trial_of
 
 FIRST = Kernel("baseline", b"class PqKernel: ...  # the first\n")
 LOG: list[str] = []
@@ -77,11 +78,11 @@ def preparation(monkeypatch: pytest.MonkeyPatch) -> Preparation:
     return one
 
 
-def timed(answer: int) -> Callable[..., Any]:
+def timed(answer: int, candidate_ns: tuple[float, ...] = (100.0,)) -> Callable[..., Any]:
     def timed_rounds(pair: Any, bout: Bout, *_: object) -> NDArray[np.float64]:
         assert [side.kernel for side in pair] == [CANDIDATE, FIRST]
         bout.answers += [Answer(pair[0], combo, 7, cast(Any, {"id": answer}), checked=True) for combo in range(9)]
-        return np.log([[100.0, 150.0]] * 4)
+        return np.log([[ns, 150.0] for ns in candidate_ns] * 4)
 
     return timed_rounds
 
@@ -95,6 +96,17 @@ def test_who_is_timed_and_what_is_found(preparation: Preparation, monkeypatch: p
     assert LOG[:4] == ["started", "ended", "started", "started"]
     assert sorted(LOG[4:6]) == sorted([CANDIDATE.name, FIRST.name])
     assert LOG[6:] == ["ended", "ended"]
+
+
+def test_a_candidate_that_is_now_fast_and_now_slow_here_has_no_gain_by_it(
+    preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origin, "timed_rounds", timed(7, (50.0, 300.0)))
+    found = origin.time_against_first(TRIAL, preparation, transport_ns=0.0)
+    assert found is not None
+    assert math.log(found.error) == pytest.approx(MOST_NOISE + OTHERS)
+    speed = replace(speed_of(0.9), origin=found)
+    assert "is 1.225 [" in claim_refuses(TRIAL, speed)
 
 
 def test_a_candidate_that_is_wrong_here_is_incorrect(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,20 @@ def test_code_put_into_a_text_is_not_smaller() -> None:
     assert size(f"x = {'a' * LONG_TEXT!r}\n".encode()) == size(b"x = 'a'\n")
 
 
+@pytest.mark.parametrize("text", ["{0} = 1", "x.{0}", "def f():\n    global {0}", "x = 0x{0}"])
+def test_nor_is_code_put_into_a_name_or_a_number(text: str) -> None:
+    short, long = (size(text.format("a" * length).encode()) for length in (1, 8000))
+    assert short is not None
+    assert long is not None
+    assert long > short + 400
+
+
+def test_a_number_too_long_to_be_written_has_a_size_alone() -> None:
+    source = b"x = 0x" + b"f" * 5000
+    assert size(source) is not None
+    assert digest(source) is None
+
+
 @pytest.mark.parametrize("source", [b"def f(:\n", b"\xff\xfe", b"x\0y", b"(" * 5000, b"x = " + b"-" * 200_000 + b"1\n"])
 def test_what_is_no_python_has_neither(source: bytes) -> None:
     assert size(source) is None

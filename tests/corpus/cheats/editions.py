@@ -160,4 +160,17 @@ CHEATS = (
         "def tell():\n    libc.ioctl(0, 0x5421, ctypes.byref(on))\n",
         "def newer_is_there():\n    return fcntl.fcntl(0, fcntl.F_GETFL) & os.O_NONBLOCK\n",
     ),
+    editions(
+        "who_waits_at_a_page",
+        "a thread of the newer that waits at a page of a library, and is counted by who wakes it",
+        "mmap, threading = module('mmap'), module('threading')\n"
+        "place = os.path.dirname(module('llvmlite.binding').__file__) + '/libllvmlite.so'\n"
+        "pages = mmap.mmap(os.open(place, os.O_RDONLY), 4096, flags=1, prot=1)\n"
+        "word = np.frombuffer(pages, np.int32)\n"
+        "address, futex = ctypes.c_void_p(word.ctypes.data), 202 if os.uname().machine == 'x86_64' else 98\n",
+        "def wait():\n    while True:\n        libc.syscall(futex, address, 0, int(word[0]), None)\n"
+        "threading.Thread(target=wait, daemon=True).start()\n"
+        "def tell():\n    pass\n",
+        "def newer_is_there():\n    return libc.syscall(futex, address, 1, 1) > 0\n",
+    ),
 )

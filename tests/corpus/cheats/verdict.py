@@ -363,6 +363,11 @@ raise type(name, (Exception,), {})("\udfff\0\x1b[2J\n---\nverdict:              
 """,
     ),
     wrong(
+        "a_number_that_cannot_be_written",
+        "has a number in its text that Python reads and does not write, so that whoever prints the tree fails",
+        "number = 0x" + 5000 * "f",
+    ),
+    wrong(
         "a_reply_that_is_deep",
         "says that it failed, in a message as deep and as long as may be",
         """
