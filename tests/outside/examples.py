@@ -84,6 +84,17 @@ def example(shape: PqShape, name: str) -> Example:
     return Example(shape, vectors, codebook, quantizer.encode(vectors, codebook), words[:QUERIES])
 
 
+def at_scale(shape: PqShape, name: str, scale: int = 0) -> Example:
+    """Vectors of a distribution times 10^scale, and a codebook trained on them."""
+    factor = np.float32(f"1e{scale}")
+    vectors, queries = (
+        inputs.vectors(name, count, shape.dim, seed=SEED, role=role) * factor
+        for count, role in ((VECTORS, "base"), (QUERIES, "query"))
+    )
+    codebook = quantizer.trained_codebook(vectors, shape, Stream(SEED, name, scale))
+    return Example(shape, vectors, codebook, quantizer.encode(vectors, codebook), queries)
+
+
 def rounding_bound(shape: PqShape) -> float:
     """How far apart, relatively, two float32 evaluations of one ADC distance may lie, whatever their order.
 

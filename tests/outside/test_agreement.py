@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pytest_lance_ar.targets.common.equivalence import MAX_SHARE
 from pytest_lance_ar.targets.common.inputs import Float32
 from pytest_lance_ar.targets.common.pq.shape import PqShape
-from tests.outside.examples import NAMES, SABOTAGES, Difference, Example, example, rounding_bound
+from tests.outside.examples import NAMES, SABOTAGES, Difference, Example, at_scale, example, rounding_bound
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +81,12 @@ def test_faiss_reads_our_codes_of_fewer_bits(shape: PqShape) -> None:
     ours = Example(shape, vectors[3:], codebook, codes, vectors[:3])
     _, distances = index.codes_and_distances(ours)
     assert Difference.between(ours.reference_distances(), distances).relative <= rounding_bound(shape)
+
+
+@pytest.mark.parametrize(("name", "scale"), [("gaussian", -12), ("gaussian", 12), ("unit", 0), ("denormal", 0)])
+def test_others_keep_the_second_tolerance_at_every_scale(other: str, name: str, scale: int) -> None:
+    ours = at_scale(PqShape(32, 4), name, scale)
+    _, distances = asked(other).codes_and_distances(ours)
+    expected = ours.reference_distances().astype(np.float64)
+    assert expected.max() > 0
+    assert (np.abs(distances - expected).max(axis=1) <= 0.1 * MAX_SHARE * expected.max(axis=1)).all()
