@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pytest_lance_ar.targets.common.inputs import Stream
 from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.protocol import DROP, PACK, Arrays, Step
 
@@ -40,23 +42,34 @@ def script(packs: int, goes: int, most: int = HELD) -> Iterator[Step]:
             yield Step(who, pack, 1)
 
 
-def changed_answer(first: Arrays, outputs: Arrays, calls_before: int, names: Mapping[str, str]) -> Mismatch | None:
+def asked_again(queries: int, calls: int, stream: Stream) -> NDArray[np.int64]:
+    """Which of the queries each call asks, (calls,): all of them once, then any, so that none comes at regular times;
+    half of every second call's are the neighbour of the one before, which may be nearly the same."""
+    asked = stream.below(queries, calls)
+    before = asked[: calls - 1 : 2]
+    asked[1::2] = np.where(stream.chosen(0.5, len(before)), np.minimum(before ^ 1, queries - 1), asked[1::2])
+    asked[:queries] = np.arange(queries)[:calls]
+    return asked
+
+
+def changed_answer(
+    first: Arrays, asked: NDArray[np.int64], outputs: Arrays, calls_before: int, names: Mapping[str, str]
+) -> Mismatch | None:
     """The first answer of many that is not, bit for bit, the one which the same query got the first time.
 
-    first: arrays (Q, ...) of the answers to Q queries. outputs: those to the same queries, asked in turns. names: what
-    each of the arrays is called in a report.
+    first: arrays (Q, ...) of the answers to Q queries. outputs: (C, ...), those to the queries that were asked, (C,).
+    names: what each of the arrays is called in a report.
     """
     places = []
     for name, array in outputs.items():
         want, flat = (np.ascontiguousarray(a).reshape(len(a), -1).view(np.uint8) for a in (first[name], array))
-        expected = want[np.arange(len(flat)) % len(want)]
-        changed = (flat != expected).any(axis=1)
+        changed = (flat != want[asked]).any(axis=1)
         if changed.any():
             places.append((int(np.argmax(changed)), name))
     if not places:
         return None
     call, name = min(places, key=lambda place: place[0])
-    want, got = first[name][call % len(first[name])], outputs[name][call]
+    want, got = first[name][asked[call]], outputs[name][call]
     at = np.unravel_index(int(np.argmax((want != got) | (want != want))), want.shape)
     index = tuple(int(i) for i in at)
     return Mismatch(

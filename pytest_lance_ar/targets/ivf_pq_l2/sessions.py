@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytest_lance_ar.targets.common import inputs
 from pytest_lance_ar.targets.common.inputs import Float32, Stream
 from pytest_lance_ar.targets.common.pq import quantizer, sessions
-from pytest_lance_ar.targets.common.sessions import changed_answer
+from pytest_lance_ar.targets.common.sessions import asked_again, changed_answer
 from pytest_lance_ar.targets.ivf_pq_l2.cases import SPREAD, Asked, instance_of, row_ids_of, sizes_of
 from pytest_lance_ar.targets.ivf_pq_l2.equivalence import compare_answer
 from pytest_lance_ar.targets.ivf_pq_l2.reference import Index
@@ -61,15 +61,16 @@ class Session(sessions.Session):
         if calls:
             small = vectors(sessions.CYCLE, f"query {role}small")
             goes = -(-calls // sessions.IN_A_GO)
-            pack = _small_queries(all_asked[0].index, small, min(calls, sessions.IN_A_GO), goes)
+            turns = asked_again(sessions.CYCLE, min(calls, sessions.IN_A_GO), Stream(self.seed, "asked", role))
+            pack = _small_queries(all_asked[0].index, small, turns, goes)
             instance = replace(instance, packs=[*instance.packs, pack])
         return instance
 
 
-def _small_queries(index: Index, queries: Float32, in_a_go: int, goes: int) -> PackInstance:
+def _small_queries(index: Index, queries: Float32, turns: NDArray[np.int64], goes: int) -> PackInstance:
     """An index that is asked the same few queries over and over: they are compared with the reference the first time,
-    and with the first time from then on."""
-    turns = np.arange(in_a_go) % len(queries)
+    and with the first time from then on. turns: which of them each call asks."""
+    in_a_go = len(turns)
     visits = np.stack([np.roll(np.arange(PARTITIONS), i)[:SMALL_VISITS] for i in range(len(queries))])
     first: dict[str, NDArray[Any]] = {}
 
@@ -80,7 +81,7 @@ def _small_queries(index: Index, queries: Float32, in_a_go: int, goes: int) -> P
                 return wrong
         if not first:
             first.update({name: array[: len(queries)].copy() for name, array in outputs.items()})
-        return changed_answer(first, outputs, go * in_a_go, NAMES)
+        return changed_answer(first, turns, outputs, go * in_a_go, NAMES)
 
     asked: Arrays = {"query": np.ascontiguousarray(queries[turns]), "partitions": np.ascontiguousarray(visits[turns])}
     return PackInstance(

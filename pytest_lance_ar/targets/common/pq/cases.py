@@ -47,7 +47,7 @@ STRUCTURES: Final = (
 )
 """How the codes of a drawn case are made; see `_structured`."""
 LAST: Final = 24
-"""So many of the last vectors are near, where the nearest are the last."""
+"""So many of the last vectors are near at the least, where the nearest are the last."""
 MANY: Final = 1 << 18
 """Codes that are drawn from bytes."""
 SCALES: Final = range(-12, 13)
@@ -222,6 +222,13 @@ class DrawnCase:
         def some(count: int) -> NDArray[np.integer[Any]]:
             return stream.below(k, count) if count < MANY else stream.bytes_below(k, count).copy()
 
+        def far_off(order: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+            """Codes of any vectors; where so few differ that many would be the nearest, the first sub-vector is far."""
+            codes = some(n * m).reshape(n, m)
+            if k**m < 64 * n:
+                codes[:, 0] = order[0, k // 2 + np.arange(k) % (k - k // 2)][codes[:, 0]]
+            return codes
+
         match self.structure:
             case "equal":  # all vectors the same: every place is a tie
                 codes = np.broadcast_to(stream.below(k, m), (n, m))
@@ -243,15 +250,15 @@ class DrawnCase:
             case "farthest":  # the two centroids that are farthest from the query: sums as large as can be
                 order = np.argsort(table(), axis=1, kind="stable")[:, -2:]
                 codes = order[np.arange(m), stream.below(order.shape[1], n * m).reshape(n, m)]
-            case "last":  # the nearest are the last few, the very nearest the last of all
-                codes = some(n * m).reshape(n, m)
+            case "last":  # the nearest are the last few, as many as are looked for, the very nearest the last of all
                 order = np.argsort(table(), axis=1, kind="stable")
-                for i in range(min(n, LAST)):
-                    codes[n - 1 - i] = order[:, 0]
-                    codes[n - 1 - i, i % m] = order[i % m, (i + m - 1) // m % k]
+                codes = far_off(order)
+                i = np.arange(min(n, max(min(self.k, n // 2), LAST)))
+                codes[n - 1 - i] = order[:, 0]
+                codes[n - 1 - i, i % m] = order[i % m, (i + m - 1) // m % k]
             case "spread":  # as many near as are looked for, one in each of so many blocks, and one the last of all
-                codes = some(n * m).reshape(n, m)
                 order = np.argsort(table(), axis=1, kind="stable").astype(np.uint8)
+                codes = far_off(order)
                 near = min(self.k, n)
                 starts = np.arange(near + 1) * n // max(near, 1)
                 places = starts[:-1] + stream.u32(near) % np.maximum(np.diff(starts), 1)

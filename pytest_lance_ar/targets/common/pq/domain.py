@@ -20,8 +20,8 @@ from pytest_lance_ar.targets.common.pq.shape import MAX_CENTROIDS, PqShape
 MAX_PARTS: Final = 512
 MAX_DSUB: Final = 1024
 MAX_N: Final = 1_200_000
-IN_USE: Final = ((96, 12), (128, 16), (384, 48), (512, 64), (768, 96), (960, 120), (1009, 1), (1024, 16), (1024, 128))
-IN_USE_LARGE: Final = ((1536, 192), (3072, 384), (2048, 256), (4096, 512))
+IN_USE: Final = ((96, 12), (128, 16), (256, 16), (384, 48), (512, 64), (768, 96), (960, 120), (1009, 1), (1024, 16))
+IN_USE_LARGE: Final = ((1024, 128), (1536, 192), (3072, 384), (2048, 256), (4096, 512))
 """(dim, M) of real embeddings, and a prime."""
 Cell = tuple[int, int, int]
 """An octave of dsub, one of M, and a third of K's range: numbers from 0."""
@@ -35,6 +35,8 @@ CELLS: Final[tuple[Cell, ...]] = tuple(
     for centroids in range(len(CENTROIDS))
     if dsub + parts < MAX_DIM.bit_length()
 )
+TILES: Final = (8, 12, 16, 24, 32, 48, 48, 96)
+"""Sub-vectors, or dimensions, that a kernel may take at a time; the tails are beside their multiples."""
 FEW_LOOK_UPS: Final = 1 << 17
 """N x M of a case that is not one of the costly ends."""
 MANY_LOOK_UPS: Final = (1 << 23, 17_500_000)
@@ -42,6 +44,8 @@ MANY_LOOK_UPS: Final = (1 << 23, 17_500_000)
 MOST_K: Final = 70_000
 """k of a trial's every kernel: one that keeps the nearest in a sorted array does N x k / 2 moves. Up to all 1,200,000
 is asked of those whose answer to this many came at once."""
+AT_ONCE: Final = 0.5
+"""Seconds. Keeping 70,000 nearest in a sorted array takes longer."""
 ODD: Final = ("equal", "edges", "repeated", "needle", "lists", "neighbours", "farthest", "ties", "midway")
 LARGE_N_PLACES: Final = tuple(1 << power for power in range(15, 21))
 
@@ -67,9 +71,16 @@ class PqDraw(Draw):
         return PqShape(parts * dsub, parts, number)
 
     def corner(self, low: int, high: int, turn: int) -> int:
-        """The first of an octave, the second, the last, and as often any."""
+        """The first of an octave, the second, the last; as often any, two in three of them near a multiple of a tile's
+        size."""
         corners = (low, min(low + 1, high), high)
-        return corners[turn % 6] if turn % 6 < len(corners) else self.log_uniform(low, high)
+        if turn % 6 < len(corners):
+            return corners[turn % 6]
+        value = self.log_uniform(low, high)
+        if turn % 6 == len(corners):
+            return value
+        tile = TILES[self.below(len(TILES))]
+        return min(max(round(value / tile) * tile + self.below(3) - 1, low), high)
 
     def values(self) -> tuple[str, int]:
         """A distribution and a scale."""
@@ -162,27 +173,38 @@ def ends(metric: Metric, seed: int) -> Iterator[DrawnCase]:
 
 def large_n(metric: Metric, seed: int) -> Iterator[DrawnCase]:
     """N around powers of two up to 2^20, the nearest vectors last; two of any size and one above 2^20, with near ones
-    everywhere, so that none may be lost wherever it lies; and many vectors of many sub-vectors."""
+    everywhere, so that none may be lost wherever it lies; many vectors of many sub-vectors; and a shape that people
+    use, with as many vectors as they have in a partition."""
     draw = PqDraw(seed, "large N")
 
-    def case(n: int, k: int, parts: int, structure: str) -> DrawnCase:
-        shape = PqShape(parts * (1 + draw.below(2)), parts, draw.size(24, MAX_CENTROIDS))
+    def case(n: int, k: int, parts: int, structure: str, dim: int = 0) -> DrawnCase:
+        centroids = (16, MAX_CENTROIDS)[draw.below(2)] if draw.chance(0.4) else draw.size(24, MAX_CENTROIDS)
+        shape = PqShape(dim, parts, MAX_CENTROIDS) if dim else PqShape(parts * (1 + draw.below(2)), parts, centroids)
         distribution = ("gaussian", "uniform")[draw.below(2)]
-        return DrawnCase(metric, shape, distribution, seed, n, k, structure, queries=1)
+        scale = SCALES[draw.below(len(SCALES))] if draw.chance(0.4) else 2 + draw.below(SCALES[-1] - 1)
+        if draw.chance(0.25):
+            distribution, scale = draw.values()
+        return DrawnCase(metric, shape, distribution, seed, n, k, structure, scale=scale, queries=1)
 
     places = [LARGE_N_PLACES[draw.below(6)], LARGE_N_PLACES[draw.below(4)], LARGE_N_PLACES[draw.below(3)]]
     for place in places:
         structure = "last" if draw.chance(0.75) else "plain"
-        yield case(place + draw.below(5) - 1, draw.log_uniform(1, LAST), 2 + draw.below(3), structure)
+        yield case(place + draw.below(3) - 1, draw.log_uniform(1, 4 * LAST), 3 + draw.below(2), structure)
     n = draw.log_uniform(5_000, 1 << 20)
-    yield case(n, draw.log_uniform(LAST, n // 32), 2 + draw.below(7 if n < 1 << 18 else 2), "spread")
-    yield case(MAX_N - draw.below(MAX_N - (1 << 20)), draw.log_uniform(2_000, 5_000), 2 + draw.below(2), "spread")
+    yield case(n, draw.log_uniform(LAST, n // 32), 3 + draw.below(6 if n < 1 << 18 else 1), "spread")
+    yield case(MAX_N - draw.below(MAX_N - (1 << 20)), draw.log_uniform(4_500, 6_500), 3, "spread")
+    usual = [(dim, parts) for dim, parts in IN_USE if parts > 1]
     for (least, most), (low, high) in (((1 << 18, 1 << 20), (5, 48)), (MANY_LOOK_UPS, (24, MAX_PARTS))):
-        look_ups = most - draw.below(most // 25) if draw.chance(0.5) else draw.log_uniform(least, most)
+        look_ups = most - draw.below(most // 25) if draw.chance(0.7) else draw.log_uniform(least, most)
         parts = draw.log_uniform(low, high)
+        if draw.chance(0.5):
+            parts = usual[draw.below(len(usual))][1] if most <= 1 << 20 else parts - 1 + parts % 2
         n = look_ups // parts
         structure = "last" if draw.chance(0.5) else "spread"
-        yield case(n, draw.log_uniform(1, LAST if structure == "last" else max(n // 64, LAST)), parts, structure)
+        yield case(n, draw.log_uniform(1, 4 * LAST if structure == "last" else max(n // 64, LAST)), parts, structure)
+    dim, parts = usual[draw.below(len(usual))]
+    structure = ("last", "spread", "plain")[draw.below(3)]
+    yield case(draw.log_uniform(8_000, 40_000), draw.log_uniform(1, 100), parts, structure, dim)
 
 
 def large_k(metric: Metric, seed: int) -> tuple[DrawnCase, DrawnCase]:
@@ -206,4 +228,5 @@ def blocks(metric: Metric, seed: int, count: int) -> Iterator[DrawnCase]:
         n = max(block * draw.log_uniform(1, 12) + draw.below(3) - 1, 1)
         parts = 1 + draw.below(16 if n < 8_000 else 4)
         shape = PqShape(2 * parts, parts, draw.size(16, MAX_CENTROIDS))
-        yield DrawnCase(metric, shape, "gaussian", seed + i, n, draw.log_uniform(1, LAST), "last", queries=1)
+        k = draw.log_uniform(1, LAST) if draw.chance(0.6) else draw.log_uniform(LAST, 300)
+        yield DrawnCase(metric, shape, "gaussian", seed + i, n, k, "last", queries=1)

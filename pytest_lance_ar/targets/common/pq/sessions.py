@@ -18,7 +18,7 @@ from pytest_lance_ar.targets.common.pq.answers import Codes, compare_answer, ins
 from pytest_lance_ar.targets.common.pq.cases import changed_a_little
 from pytest_lance_ar.targets.common.pq.metric import Metric
 from pytest_lance_ar.targets.common.pq.shape import PqShape
-from pytest_lance_ar.targets.common.sessions import changed_answer, script
+from pytest_lance_ar.targets.common.sessions import asked_again, changed_answer, script
 from pytest_lance_ar.targets.common.specs import fields_of, text_of
 from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance, StillFails
@@ -27,13 +27,17 @@ NAMES: Final = {"table": "distance_table", "ids": "probe_top_k ids", "distances"
 IN_A_GO: Final = 2048
 """Small queries that are asked in one go."""
 CYCLE: Final = 64
-"""Small queries that differ; then they come again."""
+"""Small queries that differ; then they come again, in any order. Of many vectors there are eight times as many."""
 FEWEST_PACKS: Final = 42
 MOST_PACKS: Final = 260
 FEWEST_CALLS: Final = 6 * 1024
 MOST_CALLS: Final = 66 * 1024
 FEWEST_HELD: Final = 4
 MOST_HELD: Final = 40
+FEW_ROWS: Final = 8
+MANY_ROWS: Final = 1000
+"""Vectors that are asked the small queries: so many in one trial of four each, and some hundreds, of which a third are
+looked for, in most of the others."""
 LARGE: Final = 4000
 """Vectors of the two largest of a session's code sets."""
 
@@ -87,7 +91,9 @@ class Session:
         for number in range(self.packs):
             stream = Stream(self.seed, "session", role, number)
             twin, odd = divmod(number, 2)
-            n = LARGE - int(stream.below(LARGE // 2, 1)[0]) if twin == large else self.n - (twin % 5) * (self.n // 6)
+            n = LARGE - int(stream.below(LARGE // 2, 1)[0])
+            if twin != large:
+                n = self.n - int(stream.below(5, 1)[0]) * (self.n // 6)
             queries = _alike(vectors(2, f"query {role}{number}"), stream)
             if odd:
                 before, asked = sets[-1]
@@ -101,10 +107,16 @@ class Session:
         instance = instance_of(self.metric, self.shape, codebook, sets, ks)
         if calls:
             goes = -(-calls // IN_A_GO)
-            codes = sets[0][0][: 8 if Draw(self.seed, "small").chance(0.25) else self.n]
-            queries = _alike(vectors(CYCLE, f"query {role}small"), Stream(self.seed, "alike", role))
-            k = min(self.k, len(codes))
-            small = _small_queries(self.metric, codebook, codes, queries, k, min(calls, IN_A_GO), goes)
+            draw = Draw(self.seed, "small")
+            some = 100 + draw.below(200)
+            rows = (FEW_ROWS, some, some, MANY_ROWS)[draw.below(4)]
+            numbers = Stream(self.seed, "small", role).below(codebook.shape[1], rows * len(codebook))
+            codes = numbers.astype(np.uint8).reshape(rows, -1)
+            cycle = 8 * CYCLE if rows == MANY_ROWS else CYCLE
+            queries = _alike(vectors(cycle, f"query {role}small"), Stream(self.seed, "alike", role))
+            k = rows // 3 if rows == some and draw.chance(0.8) else min(self.k, rows)
+            turns = asked_again(cycle, min(calls, IN_A_GO), Stream(self.seed, "asked", role))
+            small = _small_queries(self.metric, codebook, codes, queries, k, turns, goes)
             instance = replace(instance, packs=[*instance.packs, small])
         return instance
 
@@ -122,12 +134,12 @@ def _alike(queries: Float32, stream: Stream) -> Float32:
 
 
 def _small_queries(
-    metric: Metric, codebook: Float32, codes: Codes, queries: Float32, k: int, in_a_go: int, goes: int
+    metric: Metric, codebook: Float32, codes: Codes, queries: Float32, k: int, turns: NDArray[np.int64], goes: int
 ) -> PackInstance:
     """A code set that is asked the same few queries over and over: they are compared with the reference the first
-    time, and with the first time from then on."""
+    time, and with the first time from then on. turns: which of them each call asks."""
     searcher = reference.Searcher(metric, codebook, codes)
-    asked = np.ascontiguousarray(queries[np.arange(in_a_go) % len(queries)])
+    in_a_go = len(turns)
     first: dict[str, NDArray[Any]] = {}
 
     def check(go: int, outputs: Arrays, rtol: float) -> Mismatch | None:
@@ -139,12 +151,12 @@ def _small_queries(
                 return wrong
         if not first:
             first.update({name: array[: len(queries)].copy() for name, array in outputs.items()})
-        return changed_answer(first, outputs, go * in_a_go, NAMES)
+        return changed_answer(first, turns, outputs, go * in_a_go, NAMES)
 
     return PackInstance(
         params={"k": k},
         arrays={"codes": codes},
-        calls=[{"query": asked}] * goes,
+        calls=[{"query": np.ascontiguousarray(queries[turns])}] * goes,
         outputs={
             "table": ("float32", (in_a_go, *codebook.shape[:2])),
             "ids": ("int64", (in_a_go, k)),

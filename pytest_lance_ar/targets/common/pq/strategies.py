@@ -65,7 +65,8 @@ def tails(metric: Metric, shape: PqShape, seed: int) -> Iterator[DrawnCase]:
 def traps(metric: Metric, shape: PqShape, seed: int) -> Iterator[DrawnCase]:
     """The largest sums there can be, for those that count in 16 bits; then each kind of extreme values, and with it
     every structure in turn."""
-    yield DrawnCase(metric, shape, "signs", seed, 200, 200, "farthest")
+    yield DrawnCase(metric, shape, "signs", seed, 200, 200, "farthest", queries=2)
+    yield DrawnCase(metric, shape, "signs", seed + 1, 400, 1 + seed % 100, "farthest", queries=2)
     for i, distribution in enumerate(EXTREMES):
         for j, (n, k) in enumerate(((150, 10), (700, 1), (1300, 64))):
             structure = STRUCTURES[(seed + 3 * i + j) % len(STRUCTURES)]
@@ -87,16 +88,18 @@ def many_queries(metric: Metric, line: PqShape, shape: PqShape, seed: int) -> It
 def large_n(metric: Metric, shape: PqShape, seed: int) -> Iterator[DrawnCase]:
     """N around 2^16, where positions of 16 bits end: the nearest vectors last, first, or anywhere."""
     yield DrawnCase(metric, shape, "gaussian", seed, 2**16 - 1, 10, "descending", queries=1)
-    yield DrawnCase(metric, shape, "gaussian", seed + 1, 2**16 + 1, 100, "descending", queries=1)
+    yield DrawnCase(metric, shape, "gaussian", seed + 1, 2**16 + seed % 2, 100, "descending", queries=1)
     yield DrawnCase(metric, shape, "uniform", seed + 1, 2**16 + 9, 1, "ascending", queries=1)
     yield DrawnCase(metric, shape, "outlier", seed, 70_001, 10, queries=1)
 
 
 def large_k(metric: Metric, shape: PqShape, seed: int) -> Iterator[DrawnCase]:
-    """k beyond what a kernel may keep in a fixed place, up to more than 2^15; k = N, N - 1 and N / 2."""
+    """k beyond what a kernel may keep in a fixed place, up to more than 2^15; k = N, N - 1 and N / 2. The codes
+    of two of them are of any structure: hundreds may tie."""
     draw = Draw(seed, "k")
     more, all_of_them = draw.below(40), draw.log_uniform(2_200, 30_000)
     sizes = ((300, 129 + more), (1500 + more, 1025), (2049, 2048), (all_of_them, all_of_them), (5000, 4097 + more))
     for i, (n, k) in enumerate((*sizes, (40_000, 33_000 + more))):
         distribution = ("gaussian", "large_dynamic_range", "uniform")[i % 3]
-        yield DrawnCase(metric, shape, distribution, seed + i, n, k, queries=3 if n < 40_000 else 1)
+        structure = STRUCTURES[draw.below(len(STRUCTURES))] if i in (1, 4) else "plain"
+        yield DrawnCase(metric, shape, distribution, seed + i, n, k, structure, queries=3 if n < 40_000 else 1)

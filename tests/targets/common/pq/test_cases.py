@@ -32,7 +32,7 @@ from pytest_lance_ar.targets.protocol import Instance
 Array = NDArray[Any]
 
 SMALL = PqShape(12, 3, 10)
-CASES_DIGEST = "7a39a5c49a4d63614f575a1c6bd90d8e0fa3098e13409289a753d756380e1d17"
+CASES_DIGEST = "c835e113bbc660a15b6b9240ff6c3ecea3e5299b9057f54088dc42f5ec7acd49"
 WORKLOAD_DIGEST = "dff55dc35ae5c7f6b351884ae3a93abd3a1a7815fc1bc79de40ef07aae336ad7"
 LITERAL = LiteralCase(
     L2,

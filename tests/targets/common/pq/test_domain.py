@@ -7,13 +7,14 @@ from itertools import chain, pairwise
 import numpy as np
 import pytest
 
+from pytest_lance_ar.targets.common.inputs import Stream
 from pytest_lance_ar.targets.common.pq import cases, domain, reference, sessions, specs
 from pytest_lance_ar.targets.common.pq.cases import SCALES, DrawnCase
 from pytest_lance_ar.targets.common.pq.sessions import NAMES, Session
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.suite import EXAMPLES
 from pytest_lance_ar.targets.common.pq.target import DOMAIN_PARTS
-from pytest_lance_ar.targets.common.sessions import changed_answer
+from pytest_lance_ar.targets.common.sessions import asked_again, changed_answer
 from pytest_lance_ar.targets.pq_l2.metric import L2
 from pytest_lance_ar.targets.protocol import DROP, PACK
 from tests.mutants import survival
@@ -94,6 +95,13 @@ def test_the_nearest_are_the_last(n: int) -> None:
     assert (ids >= n - cases.LAST).all()
 
 
+def test_as_many_of_the_last_are_near_as_are_looked_for() -> None:
+    instance = DrawnCase(L2, PqShape(12, 3, 100), "gaussian", 4, 2000, 300, "last").instance()
+    table = reference.distance_table(L2, instance.packs[0].calls[0]["query"], instance.arrays["codebook"])
+    ids, _ = reference.top_k(reference.distances(table, instance.packs[0].arrays["codes"]), 300)
+    assert (ids >= 1700).mean() > 0.5
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_life_of_an_object(seed: int) -> None:
     session = sessions.drawn(L2, seed)
@@ -129,13 +137,24 @@ def test_the_life_of_an_object(seed: int) -> None:
 def test_the_first_answer_that_changes_is_found() -> None:
     first = {"table": np.zeros((2, 1, 1), np.float32), "distances": np.ones((2, 3), np.float32)}
     again = {"table": np.zeros((6, 1, 1), np.float32), "distances": np.ones((6, 3), np.float32)}
-    assert changed_answer(first, again, 100, NAMES) is None
+    asked = np.array([0, 1, 1, 0, 1, 0])
+    assert changed_answer(first, asked, again, 100, NAMES) is None
     again["distances"][3, 2] = np.nextafter(np.float32(1), np.float32(2))
     again["table"][4] = 1
-    mismatch = changed_answer(first, again, 100, NAMES)
+    mismatch = changed_answer(first, asked, again, 100, NAMES)
     assert mismatch is not None
     assert (mismatch.what, mismatch.index) == ("probe_top_k distances", (2,))
     assert mismatch.got.endswith("after 103 calls")
+
+
+def test_queries_come_again_at_no_regular_times() -> None:
+    asked = asked_again(64, 2048, Stream(5, "asked"))
+    np.testing.assert_array_equal(asked[:64], range(64))
+    gaps = {int(gap) for query in range(64) for gap in np.diff(np.flatnonzero(asked == query))}
+    assert {1, 255, 256, 257} & gaps
+    assert len(gaps) > 100
+    assert len(asked_again(64, 5, Stream(5, "asked"))) == 5
+    assert (np.diff(asked) == 1).sum() > 300  # half of the neighbours that may be nearly the same
 
 
 @pytest.mark.parametrize(
