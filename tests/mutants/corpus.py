@@ -3,7 +3,7 @@
 `mutants.txt` (and `ivf_pq_l2.txt`, for that target) has the changes as hunks: lines of context, lines that go (-) and
 lines that come (+); `...` parts two hunks of one mutant. `equivalent.txt` has changes that keep the contract after all,
 each with the reason: they are not counted. `domain.py` has those that are wrong only in a part of the domain, and
-`unseen.py` those that were written against all of this.
+`unseen.py` those that were written against all of this, and `reports.py` those after public bug reports.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.mutants.domain import DOMAIN
 from tests.mutants.mutant import HERE, Mutant
+from tests.mutants.reports import REPORTS
 from tests.mutants.unseen import UNSEEN
 
 
@@ -47,5 +48,6 @@ MUTANTS: Final = (
     *parse(HERE.joinpath("ivf_pq_l2.txt").read_text()),
     *DOMAIN,
     *UNSEEN,
+    *REPORTS,
 )
 EQUIVALENT: Final = tuple(parse(HERE.joinpath("equivalent.txt").read_text()))

@@ -25,6 +25,7 @@ from pytest_lance_ar.host.parent import _poison
 from pytest_lance_ar.plugin.suite import Brief
 from pytest_lance_ar.plugin.worker import SuiteHooks
 from pytest_lance_ar.targets.common.pq.answers import _Answers, compare_answer
+from pytest_lance_ar.targets.common.pq.domain import AT_ONCE, MOST_K
 from pytest_lance_ar.targets.common.pq.sessions import Session
 from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.targets.pq_l2.driver import Driver
@@ -88,6 +89,8 @@ class Judged:
     module: ModuleType
     failure: str = ""
     seconds: float = 0.0
+    slowest: float = 0.0
+    """Seconds of the slowest call of the latest case."""
 
 
 def modules_of(mutants: Iterable[Mutant]) -> Iterator[Judged]:
@@ -127,17 +130,19 @@ class Together:
         self._test = item.name
 
     def examine(self, case: Case) -> float:
-        left, slowest = [kernel for kernel in self.kernels if not kernel.failure], 0.0
+        left = [kernel for kernel in self.kernels if not kernel.failure]
+        if getattr(case, "k", 0) > MOST_K:  # asked of those that answered the case before at once
+            left = [kernel for kernel in left if kernel.slowest < AT_ONCE]
         instance = case.instance() if left else None
         for kernel in left:
             start = time.perf_counter()
             try:
                 one = case.instance() if isinstance(case, Session) or instance is None else instance
-                slowest = max(slowest, self._judge(kernel, one, case))
+                kernel.slowest = self._judge(kernel, one, case)
             except Exception as error:
                 kernel.failure = f"{self._test}: {type(error).__name__}: {error}: {case.spec}"
             kernel.seconds += time.perf_counter() - start
-        return slowest
+        return min((kernel.slowest for kernel in left), default=0.0)
 
     def _judge(self, kernel: Judged, instance: Instance, case: Case) -> float:
         host: Any = LocalHost(kernel.module)
