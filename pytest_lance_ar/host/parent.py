@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.host import cgroup, confinement, fences, forkserver, namespaces, platform, wire
+from pytest_lance_ar.host import cgroup, confinement, fences, forkserver, namespaces, platform, removal, wire
 from pytest_lance_ar.host.launch import environment, packages_of, program
 from pytest_lance_ar.host.process import KernelProcess, RanUnasked, Started
 from pytest_lance_ar.host.scratch import ScratchDirectory
@@ -38,6 +38,8 @@ SEND_SECONDS: Final = 5.0
 """Allowance for taking a message. It fits into the socket, unless somebody filled that."""
 WATCHDOG_SECONDS: Final = 1.0
 """How long after a trial's deadline its kernels' processes are killed, in case the gate waits for one all the same."""
+LATE_SECONDS: Final = 0.5
+"""What the removal of a process's files may take when the trial's time is up: there are a handful of processes."""
 LAST_WORDS_SECONDS: Final = 2.0
 """How long a process that closed its channel may take to be gone."""
 
@@ -403,7 +405,7 @@ class KernelHost:
             with suppress(OSError):
                 os.close(descriptor)
         self._requests = self._replies = self._output = -1
-        self._scratch.close()
+        self._scratch.close(min(removal.SECONDS, max(LATE_SECONDS, self.deadline.remaining())))
 
     def _request(self, message: dict[str, Any], stage: str, segment: int | None = None) -> None:
         if self._poll.poll(0) or self._heard.poll(0):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pytest_lance_ar.host import confinement
-from pytest_lance_ar.host.removal import remove_tree
+from pytest_lance_ar.host.removal import SECONDS, remove_tree
 
 PREFIX: Final = "lance-ar-run-"
 SWEEP_SECONDS: Final = 5.0
@@ -38,9 +38,9 @@ class ScratchDirectory:
             os.chown(self._handle, *user)
         self.path = fresh.rename(fresh.with_name(fresh.name[1:])).resolve()
 
-    def close(self) -> None:
-        """Remove it with all that is in it."""
-        remove_tree(self.path)
+    def close(self, seconds: float = SECONDS) -> None:
+        """Remove it with all that is in it, as far as so many seconds suffice: what is left is for a sweep."""
+        remove_tree(self.path, seconds)
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.corpus.arena import Arena, Outcome
@@ -10,6 +11,8 @@ from tests.corpus.cheats.cheat import CORRECTNESS, Cheat
 SHORT = "--lance-ar-budget=20"
 SHORT_SECONDS = 25.0
 """What a gate with that budget may take, all included."""
+OWN_MISTAKE = re.compile(r"raised (KeyError|NameError|AttributeError|UnboundLocalError)\b")
+"""How a cheat ends that does not fit what it attacks any more: it tries nothing, and is refused for that."""
 WORDS = {1: "discard", 2: "incorrect", 3: "timeout", 10: "tampered", 11: "inconclusive"}
 
 
@@ -42,10 +45,12 @@ def complaints(cheat: Cheat, outcome: Outcome) -> list[str]:
         found.append("earlier rows changed")
     if outcome.touched:
         found.append(f"touched {', '.join(outcome.touched[:3])}")
-    if not (outcome.sentence and outcome.sentence.isprintable()):
+    if outcome.status != 0 and not (outcome.sentence and outcome.sentence.isprintable()):
         found.append(f"the reason is {outcome.sentence!r}")
     if not all(line.isprintable() for line in outcome.output.splitlines()):
         found.append("the output has control characters")
+    if OWN_MISTAKE.search(outcome.sentence):
+        found.append("the cheat itself is broken")
     if outcome.leftovers:
         found.append(f"{len(outcome.leftovers)} processes left")
     if outcome.rubbish:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_lance_ar.host import parent, platform, wire
+from pytest_lance_ar.host import parent, platform, removal, scratch, wire
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.host.process import KernelProcess
 from pytest_lance_ar.targets.common.pq.cases import DrawnCase
@@ -356,3 +356,20 @@ def test_who_stops_itself_is_not_let_go_on(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(KernelFault) as caught:
             host.load(source.encode(), "kernel.py")
     assert caught.value.failure.kind is FaultKind.TIMEOUT
+
+
+@pytest.mark.parametrize(("left", "allowed"), [(-1.0, parent.LATE_SECONDS), (1000.0, removal.SECONDS)])
+def test_what_a_kernel_leaves_behind_is_not_removed_at_the_cost_of_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, left: float, allowed: float
+) -> None:
+    """Each of a trial's processes may have filled its directory, where no wall limits that."""
+    given: list[float] = []
+    monkeypatch.setattr(scratch, "remove_tree", lambda _path, seconds: given.append(seconds))
+    host = KernelHost(DRIVER, core=None, deadline=Deadline.after(100))
+    directory = host._directory
+    host.deadline = Deadline.after(left)
+    host.close()
+    monkeypatch.undo()
+    removal.remove_tree(directory)
+    assert given == [allowed]
+    assert not directory.exists()

@@ -89,8 +89,7 @@ class PqKernel(Honest):
         """
 class PqKernel(Honest):
     def probe_top_k(self, table, codes, k):
-        frame = sys._getframe(1)
-        return frame.f_locals["all_ids"], frame.f_locals["all_distances"]
+        return outputs()
 """,
     ),
     quick(
@@ -101,8 +100,7 @@ threading, time = module("threading"), sys.modules["time"]
 
 class PqKernel(Honest):
     def probe_top_k(self, table, codes, k):
-        frame = sys._getframe(1)
-        targets = frame.f_locals["all_ids"], frame.f_locals["all_distances"]
+        targets = outputs()
         def later():
             for _ in range(1000):
                 targets[0][:] = 0

@@ -55,26 +55,35 @@ class PqKernel(Honest):
         "driver_says_done",
         "replaces the driver's calls by nothing: every reply is DONE",
         """
-class Nothing(dict):
-    def __getitem__(self, slot):
-        return lambda: None
+kind = type(gates("Child")[0])
+pack = kind.pack
 
-for child in gates("Child"):
-    child.calls = Nothing()
+def packed(self, message, segment):
+    pack(self, message, segment)
+    self.calls[message["slot"].to_bytes(4, "little")] = lambda: None
+
+kind.pack = packed
 """,
     ),
     duel(
         "driver_says_done_when_timed",
         "does the suite's work, and says DONE to what is timed",
         """
+kind = type(gates("Child")[0])
+pack, is_timed = kind.pack, []
+
+def packed(self, message, segment):
+    is_timed.clear()
+    pack(self, message, segment)
+    if is_timed:
+        self.calls[message["slot"].to_bytes(4, "little")] = lambda: None
+
+kind.pack = packed
+
 class PqKernel(Honest):
     def pack_codes(self, codes):
         if timed(codes):
-            class Nothing(dict):
-                def __getitem__(self, slot):
-                    return lambda: None
-            for child in gates("Child"):
-                child.calls = Nothing()
+            is_timed.append(True)
         return super().pack_codes(codes)
 """,
         INCORRECT,
