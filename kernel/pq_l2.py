@@ -7,18 +7,17 @@ Asymmetric distance computation (ADC) [1]: a vector is stored as M one-byte code
 query, `distance_table` holds the squared L2 distance of each of its M sub-vectors to each of the K centroids, and the
 distance to a stored vector is the sum of M table entries, one per code.
 
-How this kernel finds the k nearest, exactly. The figures: time / that of the scalar baseline, AVX2, N = 20,000:
+How this kernel finds the k nearest, exactly:
 
-1. The first rows are summed from the float32 table in the reference's order, bit for bit the same, eight rows at once:
-   0.6 to 0.7 where all are. The k-th distance so far is the limit. For k > FEW it is guessed from a sample instead, and
-   all is done again should the guess have been too low.
+1. The first rows are summed from the float32 table in the reference's order, bit for bit the same, eight rows at once.
+   The k-th distance so far is the limit. For k > FEW it is guessed from a sample instead, and all is done again should
+   the guess have been too low.
 2. Where the vectors form clusters, they are stored list by list. A list is skipped if the triangle inequality says
-   that no member can be nearer than the limit: 0.08 to 0.15 on clustered data.
+   that no member can be nearer than the limit.
 3. Of what is left, byte shuffles look up 64 lanes at a time in tables so small that they stay in registers [2, 3, 4].
    They hold lower bounds: entries rounded down to 4 or 6 bits. What its sum of bounds does not rule out is summed
-   exactly: 0.3 to 0.5 on uniform and sparse data. So is everything else once bounds turn out to rule out too little.
-4. Those nearer than the limit are appended to a buffer, which a quickselect tidies up when it is full: 0.2 to 0.7 for
-   k = 1,000, where a heap takes 0.6 to 1.
+   exactly. So is everything else once bounds turn out to rule out too little.
+4. Those nearer than the limit are appended to a buffer, which a quickselect tidies up when it is full.
 
 `pack_codes` decides how far the bounds reach, and whether lists pay, by trying on sampled vectors.
 
@@ -452,17 +451,18 @@ def address_of(_context, array):
     return number(array), generate
 
 
-@intrinsic
-def run(_context, function, layout, a, b):
-    """Call the function at an address. What is linked by name is compiled again with each of its callers."""
+@intrinsic(prefer_literal=True)
+def run(_context, layout, which, a, b):
+    """Call one of these functions. What is linked by name is compiled again with each of its callers."""
 
-    def generate(context, builder, _signature, args):
+    def generate(context, builder, signature, args):
+        row = context.make_array(LAYOUT)(context, builder, args[0]).data
+        at = builder.load(builder.gep(row, [const(2 * which.literal_value)]))
         types_of = LAYOUT, number, number
-        kind = context.call_conv.get_function_type(number, types_of)
-        callee = builder.inttoptr(args[0], kind.as_pointer())
-        return context.call_conv.call_function(builder, callee, number, types_of, args[1:])[1]
+        callee = builder.inttoptr(at, context.call_conv.get_function_type(number, types_of).as_pointer())
+        return context.call_conv.call_function(builder, callee, number, types_of, (args[0], *args[2:]))[1]
 
-    return number(number, LAYOUT, number, number), generate
+    return number(layout, which, number, number), generate
 
 
 # ---- The table ------------------------------------------------------------------------------------------------------
@@ -489,11 +489,9 @@ INFINITE: Final = np.int32(0x7FFFFFFF)
 CHUNK: Final = 16
 """Sub-vectors whose table rows (16 KiB) stay in the L1 cache while the distances of many rows advance."""
 PIECE: Final = 64
-"""Sub-vectors whose codes lie together, row after row, a cache line each: (768,96,256) uniform takes 0.49 of the
-baseline's time; with all of a row together 0.65."""
+"""Sub-vectors whose codes lie together, row after row, a cache line each."""
 BATCH: Final = 256
-"""These rows: while they are summed, the next as many are asked for. Summing all of 20,000 at M = 96 takes 0.69 of the
-baseline's time; 0.98 without asking."""
+"""These rows: while they are summed, the next as many are asked for."""
 
 
 @inner
@@ -508,12 +506,12 @@ def sum_up(layout, at, count):
     for first in range(0, num_sub_vectors, CHUNK):
         width, piece = min(CHUNK, num_sub_vectors - first), first // PIECE * PIECE
         codes, row_bytes = layout[ROWS, 0] + height * piece, min(PIECE, num_sub_vectors - piece)
-        if in_turn and width < 8:  # few sub-vectors: 1.4 of the baseline's time at M = 1 by eight rows at once
-            for m in range(first, first + width):
-                code = height * piece + positions[at] * row_bytes + m - piece
+        if in_turn and num_sub_vectors < 4:  # few: eight rows at once would cost more than they save
+            for m in range(num_sub_vectors):
+                code, entry = np.uint64(positions[at] * row_bytes + m), np.uint64(256 * m)  # no sign to look at
                 for j in range(count):
-                    entry = entries[256 * m + rows[code + j * row_bytes]]
-                    totals[j] = entry if m == 0 else totals[j] + entry
+                    totals[j] = (np.float32(0.0) if m == 0 else totals[j]) + entries[entry + np.uint64(rows[code])]
+                    code += np.uint64(row_bytes)
             continue
         ahead = codes + in_turn * ((positions[at] + BATCH) * row_bytes + (first - piece) * count)
         for i in range(0, count, AT_ONCE):
@@ -535,14 +533,14 @@ def score(layout, total, _):
     bits, limit, size = bits_of(layout, DISTANCES), bits_of(layout, LIMIT), numbers[SIZE]
     for at in range(0, total, BATCH):
         count = min(BATCH, total - at)
-        run(layout[SUM_UP, 0], layout, at, count)
+        run(layout, SUM_UP, at, count)
         for i in range(0, count, 16):
             lanes = below(layout[DISTANCES, 0] + 4 * i, limit[0])
             if i + 16 > count:
                 lanes &= (np.uint64(1) << np.uint64(count - i)) - np.uint64(1)
             if lanes != 0:
                 if size + 16 > keys.size:
-                    size = run(layout[TIDY, 0], layout, size, numbers[WANTED])
+                    size = run(layout, TIDY, size, numbers[WANTED])
                 while lanes != 0:
                     j = i + lowest_bit(lanes)
                     keys[size] = np.uint64(bits[j]) << np.uint64(32) | np.uint64(positions[at + j])
@@ -619,7 +617,7 @@ LARGEST: Final = 16_384
 """Of the segments behind it: their sums, two bytes each, stay in the L1 cache."""
 GIVE_UP: Final = 0.4
 """The share of rows left over by bounds from which it is quicker to sum all; twice that in the first segment, since the
-limit is going to fall: (768,96,256) uniform 0.49, else 0.67."""
+limit is going to fall."""
 
 
 @cache
@@ -773,45 +771,46 @@ def scan(layout, start, end):
     numbers, limit, starts = part(layout, NUMBERS), bits_of(layout, LIMIT), part(layout, STARTS)
     settings, positions, k = part(layout, SETTINGS), part(layout, POSITIONS), numbers[WANTED]
     while start < end:
-        if numbers[STATE] == UNDECIDED and limit[0] < INFINITE:
+        if numbers[STATE] == UNDECIDED and numbers[SUMMED] >= BATCH and limit[0] < INFINITE:
             left = 0
             for i in range(starts.size - 1):
-                if not run(layout[BEYOND, 0], layout, i, 0):
+                if not run(layout, BEYOND, i, 0):
                     left += starts[i + 1] - starts[i]
-            pays = left > max(WORTHWHILE, 16 * k) and run(layout[QUANTISE, 0], layout, 0, 0)
+            pays = left > max(WORTHWHILE, 16 * k) and run(layout, QUANTISE, 0, 0)
             numbers[STATE] = BOUNDED if pays else EXACT
         if numbers[STATE] == BOUNDED:
             stop = min(end, start + numbers[SEGMENT])
             rows, scored, numbers[SEGMENT], numbers[IN_TURN], numbers[ABOVE] = stop - start, 0, LARGEST, 0, -1
-            run(layout[SWEEP, 0], layout, start, stop)
+            run(layout, SWEEP, start, stop)
             if k <= FEW and rows >= SAMPLE and rows > 3 * numbers[SWEPT]:
                 # The rows with the least bounds first: they give a better limit.
-                numbers[MOST] = run(layout[LEAST, 0], layout, rows, 3 * k + 16)
-                scored = run(layout[SELECT, 0], layout, start, stop)
-                run(layout[SCORE, 0], layout, scored, 0)
+                numbers[MOST] = run(layout, LEAST, rows, 3 * k + 16)
+                scored = run(layout, SELECT, start, stop)
+                run(layout, SCORE, scored, 0)
                 if numbers[SIZE] >= k:
-                    run(layout[TIDY, 0], layout, numbers[SIZE], k)
+                    run(layout, TIDY, numbers[SIZE], k)
                 numbers[ABOVE] = numbers[MOST]
             # A sum may be one step too high, and base and limit are off by a relative error each.
             base, error = settings[BASE] * (1.0 - settings[ERROR]), 1.0 + settings[ERROR]
             most = (np.float64(part(layout, LIMIT)[0]) * error - base) / settings[STEP] + 1.0
             numbers[MOST] = int(max(0.0, min(65535.0, most)))
-            found = run(layout[SELECT, 0], layout, start, stop)
+            found = run(layout, SELECT, start, stop)
             if scored + found > (GIVE_UP if numbers[SWEPT] else 2 * GIVE_UP) * max(rows, BATCH):
                 numbers[STATE] = EXACT
             numbers[SWEPT] += rows
             numbers[SCORED] += scored + found
         else:
-            stop = min(end, start + BATCH)
+            # First a few rows: their limit spares most of the others the buffer.
+            stop = min(end, start + (BATCH - numbers[SUMMED] % BATCH if numbers[SUMMED] else LANES))
             found = stop - start
             for i in range(found):
                 positions[i] = start + i
             numbers[SUMMED] += found
             numbers[IN_TURN] = 1
-        run(layout[SCORE, 0], layout, found, 0)
+        run(layout, SCORE, found, 0)
         size = numbers[SIZE]
         if size >= k and (limit[0] == INFINITE or k <= FEW or size >= 2 * k):
-            run(layout[TIDY, 0], layout, size, k)
+            run(layout, TIDY, size, k)
         start = stop
     return 0
 
@@ -829,20 +828,20 @@ def search(layout, guess, _):
     if guess:
         for i in range(SAMPLE):
             positions[i] = i * count // SAMPLE
-        run(layout[SCORE, 0], layout, SAMPLE, 0)
+        run(layout, SCORE, SAMPLE, 0)
         expected = k * SAMPLE / count
-        run(layout[TIDY, 0], layout, SAMPLE, int(expected + 3.0 * np.sqrt(expected)) + 2)
-        numbers[SIZE] = 0
+        run(layout, TIDY, SAMPLE, int(expected + 3.0 * np.sqrt(expected)) + 2)
+        numbers[SIZE], numbers[SUMMED] = 0, SAMPLE
         limit[0] += 1
     if num_lists > 1:  # the nearest list first
         for i in range(num_lists):
             positions[i] = count + i  # behind the rows are the centers
-        run(layout[SUM_UP, 0], layout, 0, num_lists)
+        run(layout, SUM_UP, 0, num_lists)
         for i in range(num_lists):
             to_center[i] = distances[i]
             if distances[i] < distances[nearest]:
                 nearest = i
-        run(layout[SCAN, 0], layout, starts[nearest], starts[nearest + 1])
+        run(layout, SCAN, starts[nearest], starts[nearest + 1])
     i = 0
     while i < num_lists:
         start = end = starts[i]
@@ -850,12 +849,12 @@ def search(layout, guess, _):
             i < num_lists
             and end - start < LARGEST
             and not (num_lists > 1 and i == nearest)
-            and not run(layout[BEYOND, 0], layout, i, 0)
+            and not run(layout, BEYOND, i, 0)
         ):
             i += 1
             end = starts[i]
         if start < end:
-            run(layout[SCAN, 0], layout, start, end)
+            run(layout, SCAN, start, end)
         else:
             i += 1
     return 0
@@ -881,11 +880,11 @@ def probe(table, layout, keys, bits, ids):
         for m in range(table.shape[0]):
             for c in range(table.shape[1]):
                 padded[256 * m + c] = table[m, c]
-    run(layout[SEARCH, 0], layout, k > FEW and count >= 16 * SAMPLE and count > 8 * k, 0)
+    run(layout, SEARCH, k > FEW and count >= 16 * SAMPLE and count > 8 * k, 0)
     if numbers[SIZE] < k:
-        run(layout[SEARCH, 0], layout, 0, 0)
-    run(layout[TIDY, 0], layout, numbers[SIZE], k)
-    run(layout[SORT_KEYS, 0], layout, k, 0)
+        run(layout, SEARCH, 0, 0)
+    run(layout, TIDY, numbers[SIZE], k)
+    run(layout, SORT_KEYS, k, 0)
     row_ids = part(layout, ROW_IDS)
     for i in range(k):
         bits[i] = keys[i] >> np.uint64(32)
@@ -937,9 +936,9 @@ class Packed:
     """A code set as `probe` takes it. layout, int64 (n, 2): address and size of each array.
 
     PACKED: block after block, in it sub-vector after sub-vector (M padded to whole runs), in that 64 codes; empty: all
-    distances are summed. ROWS: PIECE sub-vectors after PIECE sub-vectors, in them the codes of
-    row after row, list after list, and behind them the centers'. ROW_IDS: which vector a
-    row is. STARTS (L + 1,): of lists. RADII (L,): no member of a list is farther from its center; one list has none.
+    distances are summed. ROWS: PIECE sub-vectors after PIECE sub-vectors, in them the codes of row after row, list
+    after list, and behind them the centers'. ROW_IDS: which vector a row is. STARTS (L + 1,): of lists. RADII (L,): no
+    member of a list is farther from its center; one list has none.
     The rest is the kernel's scratch.
     """
 
@@ -1023,7 +1022,7 @@ class PqKernel:
 
     def _may_bound(self, codes: NDArray[np.uint8]) -> bool:
         """Whether bounds can pay: hardly where there is little to sum."""
-        return bool(SHUFFLE) and len(codes) > WORTHWHILE and codes.shape[1] >= 3
+        return bool(SHUFFLE) and len(codes) > WORTHWHILE and codes.size > 3 * WORTHWHILE
 
     def _cost(self, table: NDArray[np.float32], packed: Packed) -> float:
         """About the nanoseconds that a query takes."""
