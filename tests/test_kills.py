@@ -85,7 +85,9 @@ def are_gone(place: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers", [pytest.param((), id="alone"), pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.slow)]
+)
 def test_of_two_gates_started_at_once_one_runs_and_the_other_waits_for_it(
     project: Path, workers: tuple[str, ...]
 ) -> None:
