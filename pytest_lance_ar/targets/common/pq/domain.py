@@ -208,7 +208,7 @@ def large_n(metric: Metric, seed: int) -> Iterator[DrawnCase]:
 
 
 def large_k(metric: Metric, seed: int) -> tuple[DrawnCase, DrawnCase]:
-    """A k above 2^16, and one of any size up to 1,200,000 for those that answer the first at once; nearly N."""
+    """A k above 2^16, and one of any size up to 1,200,000 for those that answer the first at once; one of them is N."""
     draw = PqDraw(seed, "large k")
     shape = PqShape(2, 2, 256)
 
@@ -217,7 +217,8 @@ def large_k(metric: Metric, seed: int) -> tuple[DrawnCase, DrawnCase]:
 
     k = MOST_K - draw.below(MOST_K - (1 << 16))
     most = MAX_N if draw.chance(0.25) else draw.log_uniform(MOST_K, MAX_N)
-    return case(k + max(draw.below(4) - 1, 0), k), case(most, most - draw.below(2) * draw.below(most // 2))
+    more = max(draw.below(4) - 1, 0)
+    return case(k + more, k), case(most, most if more else most - draw.below(most // 2))
 
 
 def blocks(metric: Metric, seed: int, count: int) -> Iterator[DrawnCase]:
