@@ -60,7 +60,7 @@ def _parsed(source: bytes) -> ast.Module | None:
 
 
 def _text_nodes(node: ast.AST) -> int:
-    length = sum(map(_length, vars(node).values()))
+    length = sum(_length(value) for _, value in ast.iter_fields(node))  # not where it stands
     return max(0, length - LONG_TEXT) // _CHARACTERS_A_NODE
 
 

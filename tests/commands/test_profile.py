@@ -49,7 +49,8 @@ def test_a_kernel_that_fails_is_told_and_a_mistake_is_one_sentence(
     assert main(["profile", str(kernel)]) == 2
     assert main(["profile", str(tmp_path / "none.py")]) == 4
     assert main(["profile", str(kernel), "--out", "results.tsv"]) == 4
-    lines = capsys.readouterr().err.splitlines()
+    waiting = "profile: another gate is timing on this machine; waiting"  # another test's
+    lines = [line for line in capsys.readouterr().err.splitlines() if line != waiting]
     assert len(lines) == 3
     assert all(line.startswith("profile: ") for line in lines)
 

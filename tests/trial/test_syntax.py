@@ -120,6 +120,11 @@ def test_the_size_is_that_of_the_tree_without_docstrings_and_comments() -> None:
     assert size(b"x = 1 + 1\n") == size(b"x = 1\n") + 3  # type: ignore[operator]
 
 
+def test_where_a_text_stands_is_no_part_of_its_size() -> None:
+    line = f"x = {'y' * 100!r}\n".encode()
+    assert size(b"\n" * 70_000 + line) == size(line)
+
+
 def test_code_put_into_a_text_is_not_smaller() -> None:
     code = BASELINE[BASELINE.index("@njit") :]
     hidden = size(f"exec({code!r})\n".encode())
