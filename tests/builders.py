@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import (
@@ -25,6 +27,11 @@ from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.options import Options
 from pytest_lance_ar.trial.trial import Trial
 from tests import kernels
+
+ALONE_AND_SLOWLY_WITH_WORKERS = pytest.mark.parametrize(
+    "workers", [pytest.param((), id="alone"), pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.slow)]
+)
+"""With `-n 2` as well, which the slow tests show."""
 
 CANDIDATE = Kernel("kernel/pq_l2.py", b"class PqKernel: ...  # the candidate\n")
 INCUMBENT = Kernel("kernel/pq_l2.py", b"class PqKernel: ...  # the incumbent\n")

@@ -17,7 +17,7 @@ from pytest_lance_ar.store import ledger
 from pytest_lance_ar.store.state import StateDirectory
 from pytest_lance_ar.store.store import Store
 from tests import kernels
-from tests.builders import project_at
+from tests.builders import ALONE_AND_SLOWLY_WITH_WORKERS, project_at
 from tests.plugin.test_plugin import MEASURE
 
 KILLS = int(os.environ.get("LANCE_AR_KILLS", "20"))
@@ -85,9 +85,7 @@ def are_gone(place: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    "workers", [pytest.param((), id="alone"), pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.slow)]
-)
+@ALONE_AND_SLOWLY_WITH_WORKERS
 def test_of_two_gates_started_at_once_one_runs_and_the_other_waits_for_it(
     project: Path, workers: tuple[str, ...]
 ) -> None:

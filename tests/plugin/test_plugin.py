@@ -18,6 +18,7 @@ import pytest
 
 from pytest_lance_ar.targets.pq_l2.target import TARGET
 from tests import kernels
+from tests.builders import ALONE_AND_SLOWLY_WITH_WORKERS
 
 MEASURE = """
 import os
@@ -48,10 +49,6 @@ def pytest_lance_ar_measure(trial, progress):
         confirmed=True, noise_floor_pct=0.5, rounds=60, timed_queries=10, transport_ns=5.0,
         pack_seconds=0.1, peak_mem_mb=1.0, guards=GuardEvidence((guard,), ratio, around, seed=5))
 """
-
-ALONE_AND_SLOWLY_WITH_WORKERS = pytest.mark.parametrize(
-    "workers", [pytest.param((), id="alone"), pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.slow)]
-)
 
 
 @pytest.fixture
