@@ -24,6 +24,7 @@ from pytest_lance_ar.host.process import KernelProcess, RanUnasked, Started
 from pytest_lance_ar.host.scratch import ScratchDirectory
 from pytest_lance_ar.targets.protocol import Arrays, Instance, PackInstance
 from pytest_lance_ar.text import lines, one_line
+from pytest_lance_ar.trial.bare import bare
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.evidence import Failure, FaultKind
 
@@ -260,6 +261,7 @@ class KernelHost:
         code: what `code` told of another process of the same source. shift: how many pages further its code lies.
         """
         self._source_name = name
+        source = bare(source) or source
         self.await_start()
         # The same path for all: a kernel is not told which side it is.
         message = {

@@ -12,20 +12,27 @@ import hashlib
 from collections.abc import Iterator
 from typing import Final
 
-LONG_TEXT: Final = 80
-"""Characters from which a text counts as further nodes: code put into a string is not simpler, nor in a name or in a
-number of as many bytes."""
-_CHARACTERS_A_NODE: Final = 8
+from pytest_lance_ar.trial.bare import bare, parsed
+
+SHORT_TEXT: Final = 8
+"""Characters of a text, or bytes of a number, that are its one node; what it has beyond counts as further nodes: code
+put into texts is not simpler, nor in names or numbers."""
+SHORT_NAME: Final = 24
+"""As many of a name: no kernel is simpler for names that say less."""
+_CHARACTERS_A_NODE: Final = 2
+"""Code written as short as can be has more."""
 
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _Comprehension = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def size(source: bytes) -> int | None:
-    """How many nodes the tree has; None for what is no Python."""
-    tree = _parsed(source)
-    return None if tree is None else sum(1 + _text_nodes(node) for node in ast.walk(tree))
+    """How many nodes the tree has; None for what is no Python. Where a process gets more than the tree, all counts."""
+    tree = parsed(source)
+    if tree is None:
+        return None
+    nodes = sum(1 + _text_nodes(node) for node in ast.walk(tree))
+    return nodes if bare(source) is not None else nodes + len(source)
 
 
 def digest(source: bytes) -> str | None:
@@ -33,7 +40,7 @@ def digest(source: bytes) -> str | None:
 
     None for what is no Python.
     """
-    tree = _parsed(source)
+    tree = parsed(source)
     if tree is None:
         return None
     try:
@@ -43,25 +50,10 @@ def digest(source: bytes) -> str | None:
         return None
 
 
-def _parsed(source: bytes) -> ast.Module | None:
-    """The tree without docstrings."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    for node in ast.walk(tree):
-        if isinstance(node, _Documented) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-            if not node.body and not isinstance(node, ast.Module):
-                node.body.append(ast.Pass())
-        elif isinstance(node, ast.Constant):
-            node.kind = None  # u"x" is "x"
-    return tree
-
-
 def _text_nodes(node: ast.AST) -> int:
     length = sum(_length(value) for _, value in ast.iter_fields(node))  # not where it stands
-    return max(0, length - LONG_TEXT) // _CHARACTERS_A_NODE
+    short = SHORT_TEXT if isinstance(node, ast.Constant) else SHORT_NAME
+    return max(0, length - short) // _CHARACTERS_A_NODE
 
 
 def _length(value: object) -> int:

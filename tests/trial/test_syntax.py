@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from pytest_lance_ar.trial.syntax import LONG_TEXT, digest, size
+from pytest_lance_ar.trial.syntax import SHORT_NAME, SHORT_TEXT, digest, size
 from tests.kernels import BASELINE, SHIPPED, changed
 
 SAME = {
@@ -131,8 +131,21 @@ def test_code_put_into_a_text_is_not_smaller() -> None:
     shown = size(code.encode())
     assert hidden is not None
     assert shown is not None
-    assert hidden > 0.5 * shown
-    assert size(f"x = {'a' * LONG_TEXT!r}\n".encode()) == size(b"x = 'a'\n")
+    assert hidden > shown
+    pieces = [code[start : start + 70] for start in range(0, len(code), 70)]
+    in_pieces = size(f"exec(''.join({pieces!r}))\n".encode())
+    assert in_pieces is not None
+    assert in_pieces > shown
+    assert size(f"x = {'a' * SHORT_TEXT!r}\n".encode()) == size(b"x = 'a'\n")
+    assert size(f"{'a' * SHORT_NAME} = 1\n".encode()) == size(b"a = 1\n")
+
+
+def test_what_cannot_be_written_anew_counts_with_all_that_it_has() -> None:
+    """A process gets it as it is, with comments that it can read."""
+    deep = "x = " + "-" * 400 + "1\n"
+    sizes = [size(source.encode()) for source in (deep, deep + "# words\n")]
+    assert None not in sizes
+    assert sizes[0] != sizes[1]
 
 
 @pytest.mark.parametrize("text", ["{0} = 1", "x.{0}", "def f():\n    global {0}", "x = 0x{0}"])

@@ -11,6 +11,7 @@ from tests.corpus.cheats import (
     replay,
     sabotage,
     shared,
+    size,
     stalls,
     state,
     stopped,
@@ -33,5 +34,6 @@ GROUPS = {
     "stalls": stalls.CHEATS,
     "shared": shared.CHEATS,
     "editions": editions.CHEATS,
+    "size": size.CHEATS,
     "unstopped": unstopped.CHEATS,
 }

@@ -1,0 +1,70 @@
+"""A kernel's text as its process gets it: what counts, and nothing else.
+
+Comments, docstrings, layout and the way in which a number or a text is spelt are no part of a kernel's size, nor of
+what makes it another one than a kernel tried before. A kernel could read them, though, and run what it reads. So it is
+handed its syntax tree written anew, without docstrings, every statement on its line as far as there is room.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from typing import Final
+
+_MOST: Final = 8
+"""Kernels of a trial, and some more."""
+
+
+def parsed(source: bytes) -> ast.Module | None:
+    """The tree without docstrings; None for what is no Python."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+                if not node.body and not isinstance(node, ast.Module):
+                    node.body.append(ast.Pass(lineno=node.lineno, col_offset=0))
+        elif isinstance(node, ast.Constant):
+            node.kind = None  # u"x" is "x"
+    return tree
+
+
+@lru_cache(_MOST)
+def bare(source: bytes) -> bytes | None:
+    """The same program with nothing besides it; None where it cannot be written anew."""
+    tree = parsed(source)
+    if tree is None:
+        return None
+    try:
+        written = ast.unparse(tree)
+        anew = parsed(written.encode())
+        if anew is None or ast.dump(anew) != ast.dump(tree):
+            return None
+    except (RecursionError, MemoryError, ValueError):
+        return None
+    wanted = {
+        new.lineno: old.lineno
+        for old, new in zip(ast.walk(tree), ast.walk(anew), strict=True)
+        if isinstance(old, ast.stmt) and isinstance(new, ast.stmt)
+    }
+    of_texts = {
+        line
+        for node in ast.walk(anew)
+        if isinstance(node, (ast.Constant, ast.JoinedStr))
+        for line in range(node.lineno + 1, (node.end_lineno or 0) + 1)
+    }
+    simple = {new.lineno for new in ast.walk(anew) if isinstance(new, ast.stmt) and not hasattr(new, "body")}
+    lines: list[str] = []
+    last = 0  # where the statement was that the last line begins with
+    for number, line in enumerate(written.split("\n"), start=1):
+        place = wanted.get(number, 0)
+        lines += [""] * (place - 1 - len(lines))
+        if place and place == last and number in simple:  # `def f(): return 1`, `x = 1; y = 2`
+            lines[-1] += (" " if lines[-1].endswith(":") else "; ") + line.strip()
+        elif line or number in of_texts:  # else before a class or a function
+            lines.append(line)
+            last = place
+    return "\n".join([*lines, ""]).encode()
