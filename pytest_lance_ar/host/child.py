@@ -17,13 +17,15 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.host import confinement, fences, platform, wire
 from pytest_lance_ar.targets.contract import ContractBroken
+
+GATE: Final = "pytest_lance_ar"
 
 
 class Child:
@@ -191,12 +193,21 @@ def words_of(driver_class: type) -> dict[str, Any]:
 
 
 def places(packages: Collection[str]) -> list[str]:
-    """The directories that Python code is read from: the interpreter's, and those of packages, but no project's."""
-    own = [place for name in packages for place in getattr(sys.modules[name], "__path__", ())]
+    """The directories that Python code is read from: the interpreter's, and those of packages, but no project's, nor
+    the gate's: what is needed of that is imported."""
+    others = [name for name in packages if name != GATE]
+    own = [place for name in others for place in getattr(sys.modules[name], "__path__", ())]
     sites = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
     libraries = [str(Path(prefix, name)) for prefix in prefixes for name in ("lib", "lib64", "Frameworks")]
     return list(dict.fromkeys([*libraries, *sites, *own]))
+
+
+def hidden() -> list[Path]:
+    """What is no kernel's to read where it lies among the libraries: the gate has kernels too, and a kernel is one file
+    and no more."""
+    own = [Path(place) for place in sys.modules[GATE].__path__]
+    return [place.with_name(name) for place in own for name in (place.name, f"{GATE}_shipped")]
 
 
 def private_copies(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -242,20 +253,22 @@ def main(
     requests: int,
     replies: int,
     driver: str,
+    beside: Collection[str],
     packages: Collection[str],
     core: int,
     confined: bool,
     user: tuple[int, int] | None,
     without: Collection[str],
 ) -> None:
-    """Entry point: the descriptors that the parent passed, the driver's module, the packages that
-    were found by their place, the core to run on (-1: any)."""
+    """Entry point: the descriptors that the parent passed, the driver's module, those it imports when it is used, the
+    packages that were found by their place, the core to run on (-1: any)."""
     confinement.die_with_parent()
     platform.first_to_be_killed()
     platform.pin(core if core >= 0 else None)
     child = Child(socket.socket(fileno=channel), driver)
-    importlib.import_module("numba")
-    walls = confinement.confine(Path.cwd(), places(packages), user, without) if confined else []
+    for module in ("numba", "pytest_lance_ar.host.code_cache", *beside):
+        importlib.import_module(module)
+    walls = confinement.confine(Path.cwd(), places(packages), user, without, hidden()) if confined else []
     wire.send(child.channel, {"walls": walls, "words": child.words})
     with suppress(BrokenPipeError, ConnectionResetError, EOFError):
         child.serve(requests, replies)

@@ -73,12 +73,18 @@ _SPECIAL: Final = (
 """No figures that change: /proc and /sys are closed but for these, the process's own in /proc as well."""
 
 
-def confine(private: Path, places: list[str], user: tuple[int, int] | None, without: Collection[str] = ()) -> list[str]:
+def confine(
+    private: Path,
+    places: list[str],
+    user: tuple[int, int] | None,
+    without: Collection[str] = (),
+    hidden: Collection[Path] = (),
+) -> list[str]:
     """Confine the calling process, for good. Returns the walls that stand, in words.
 
     private: the one directory that may be written. places: the directories that Python needs to read. user: what
-    `private_user` chose. without: walls not to build, of namespaces, Landlock and seccomp. Call it while there is one
-    thread.
+    `private_user` chose. without: walls not to build, of namespaces, Landlock and seccomp. hidden: directories in
+    `places` that look empty, where namespaces can be built. Call it while there is one thread.
     """
     _limits()
     walls = ["limits"]
@@ -86,7 +92,7 @@ def confine(private: Path, places: list[str], user: tuple[int, int] | None, with
     world = ""
     if sys.platform.startswith("linux") and "namespaces" not in without:
         owner = user or (os.getuid(), os.getgid())
-        world = namespaces.build(libc, private, [*places, *_LIBRARIES], owner)
+        world = namespaces.build(libc, private, [*places, *_LIBRARIES], owner, hidden)
     dropped = _unprivileged(libc, user, [Path(place) for place in places], private, alone=bool(world))
     walls += [dropped, world]
     if die_with_parent():  # again: a change of user undoes it

@@ -93,15 +93,18 @@ def of_processes() -> Iterator[None]:
         os.close(own)
 
 
-def build(libc: ctypes.CDLL, private: Path, places: Iterable[str], owner: tuple[int, int]) -> str:
+def build(
+    libc: ctypes.CDLL, private: Path, places: Iterable[str], owner: tuple[int, int], hidden: Iterable[Path] = ()
+) -> str:
     """Move the calling process, of one thread, into a world with these places, to be read, and an empty `private`.
 
-    owner: user and group of `private`. Returns the wall's name, "" where it cannot be built.
+    owner: user and group of `private`. hidden: directories among them that are to look empty. Returns the wall's name,
+    "" where it cannot be built.
     """
     if platform.machine() not in _PIVOT_ROOT or not _enter(libc):
         return ""
     try:
-        _fill(libc, private, places, owner)
+        _fill(libc, private, places, owner, hidden)
     except OSError:
         libc.umount2(os.fsencode(private), _DETACH)
         return ""
@@ -134,7 +137,9 @@ def _enter(libc: ctypes.CDLL) -> bool:
     return bool(libc.mount(None, b"/", None, ctypes.c_ulong(_REC | _PRIVATE), None) == 0)
 
 
-def _fill(libc: ctypes.CDLL, private: Path, places: Iterable[str], owner: tuple[int, int]) -> None:
+def _fill(
+    libc: ctypes.CDLL, private: Path, places: Iterable[str], owner: tuple[int, int], hidden: Iterable[Path]
+) -> None:
     """Build the new root over the private directory. Raises OSError."""
 
     def mount(source: str | Path | None, target: Path, kind: str | None, flags: int, data: str | None = None) -> None:
@@ -173,6 +178,9 @@ def _fill(libc: ctypes.CDLL, private: Path, places: Iterable[str], owner: tuple[
     for place in sorted(there, key=lambda place: len(place.parts)):
         if not inside(place) and place != Path("/"):
             bind(place)
+    for place in {place.resolve() for place in hidden}:
+        if place.is_dir() and inside(place):
+            mount("tmpfs", root / place.relative_to("/"), "tmpfs", _NOSUID | _NODEV | _RDONLY, "nr_inodes=1")
     (root / "dev").mkdir(exist_ok=True)
     for name, (major, minor) in _DEVICES.items():
         device = root / "dev" / name

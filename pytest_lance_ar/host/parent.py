@@ -53,7 +53,8 @@ SENTENCE: Final = 300
 
 _MAIN: Final = (
     "from pytest_lance_ar.host.child import main; "
-    "main({channel}, {requests}, {replies}, {driver!r}, {packages!r}, {core}, {confined}, {user}, {without!r})"
+    "main({channel}, {requests}, {replies}, {driver!r}, {beside!r}, {packages!r}, "
+    "{core}, {confined}, {user}, {without!r})"
 )
 _STARTING: Final = threading.Lock()
 """Held while a process is started and not among the known yet, and while strays are looked for."""
@@ -131,7 +132,7 @@ class KernelHost:
     confined: build what walls the host offers around the kernel; `walls` names them, once the kernel is loaded.
     without: walls among them that are left out all the same.
     fenced: lay the arrays of the contract against inaccessible memory, where the platform has that.
-    beside: modules that the driver imports from other packages than its own.
+    beside: modules that the driver imports when it is used.
     """
 
     def __init__(
@@ -183,6 +184,7 @@ class KernelHost:
                 requests=requests,
                 replies=replies,
                 driver=driver,
+                beside=tuple(beside),
                 packages=tuple(packages),
                 core=-1 if core is None else core,
                 confined=confined,

@@ -13,6 +13,8 @@ from typing import Final
 
 _MOST: Final = 8
 """Kernels of a trial, and some more."""
+MOST_NODES: Final = 60_000
+"""Of a tree that is written anew: five times a large kernel's, and a second's work."""
 
 
 def parsed(source: bytes) -> ast.Module | None:
@@ -36,7 +38,7 @@ def parsed(source: bytes) -> ast.Module | None:
 def bare(source: bytes) -> bytes | None:
     """The same program with nothing besides it; None where it cannot be written anew."""
     tree = parsed(source)
-    if tree is None:
+    if tree is None or sum(1 for _ in ast.walk(tree)) > MOST_NODES:
         return None
     try:
         written = ast.unparse(tree)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,6 +82,7 @@ NAMESPACES = {
     "see how cores sleep": "os.stat('/sys/devices/system/cpu/cpu0')",
     "see what users there are": "open('/etc/passwd').read()",
     "lock what others can": "__import__('fcntl').flock(os.open('/dev/null', os.O_RDONLY), 6)",
+    "read the kernels that the gate has": "open(sys.modules['pytest_lance_ar'].__file__).read()",
     "fill its directory": "[open(f'f{i}', 'w').close() for i in range(5000)]",
     "fill the disk": "[open(f'g{i}', 'wb').write(bytes(16 << 20)) for i in range(8)]",
 }
@@ -148,6 +150,29 @@ def test_what_a_wall_keeps_out(wall: str, elsewhere: Path) -> None:
     assert not set(walls) & set(ALONE.get(wall, ()))
     assert "raised RuntimeError: []" in said
     assert elsewhere.read_text() == "whole"
+
+
+HIDING = """
+import ctypes, os, sys
+from pathlib import Path
+from pytest_lance_ar.host import namespaces
+private, place = map(Path, sys.argv[1:])
+libc = ctypes.CDLL(None, use_errno=True)
+built = namespaces.build(libc, private, [str(place)], (os.getuid(), os.getgid()), [place / "gate", place / "none"])
+print(built, sorted(os.listdir(place)), os.listdir(place / "gate"))
+"""
+
+
+def test_among_libraries_the_gate_looks_empty(tmp_path: Path) -> None:
+    if "namespaces" not in confinement.offered():
+        pytest.skip("this host does not offer namespaces")
+    private, gate, other = tmp_path / "private", tmp_path / "site" / "gate", tmp_path / "site" / "other"
+    for directory in (private, gate, other):
+        directory.mkdir(parents=True)
+        (directory / "kernel.py").touch()
+    command = [sys.executable, "-c", HIDING, str(private), str(tmp_path / "site")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "namespaces ['gate', 'other'] []"
 
 
 OPEN_TO_ALL = (

@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
-from pytest_lance_ar.trial.bare import bare, parsed
+from pytest_lance_ar.trial.bare import MOST_NODES, bare, parsed
 from pytest_lance_ar.trial.deadline import Deadline
 from tests.kernels import BASELINE, SHIPPED
 
@@ -44,7 +44,7 @@ def test_a_kernel_stays_what_it_is_and_where_it_is(source: str) -> None:
     assert max(abs(old - new) for old, new in zip(*lines, strict=True)) <= 1
 
 
-@pytest.mark.parametrize("source", [b"def f(:\n", b"\xff", b"x = " + b"-" * 5000 + b"1\n"])
+@pytest.mark.parametrize("source", [b"def f(:\n", b"\xff", b"x = " + b"-" * 5000 + b"1\n", b"0;" * MOST_NODES])
 def test_what_cannot_be_written_anew_is_said_to_be(source: bytes) -> None:
     assert bare(source) is None
 

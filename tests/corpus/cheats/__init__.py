@@ -6,6 +6,7 @@ from tests.corpus.cheats import (
     clock,
     contract,
     editions,
+    float_modes,
     memory,
     numba_caches,
     replay,
@@ -35,5 +36,6 @@ GROUPS = {
     "shared": shared.CHEATS,
     "editions": editions.CHEATS,
     "size": size.CHEATS,
+    "float modes": float_modes.CHEATS,
     "unstopped": unstopped.CHEATS,
 }

@@ -42,6 +42,14 @@ CHEATS = (
         INCORRECT,
     ),
     _simpler(
+        "borrows_the_baseline",
+        "is the kernel that the gate itself has, by another name",
+        "import typing\n"
+        "load = typing.sys.modules['importlib'].import_module\n"
+        "PqKernel = load('pytest_lance_ar.targets.pq_l2.baseline').PqKernel\n",
+        INCORRECT,
+    ),
+    _simpler(
         "code_in_short_texts",
         "runs what many texts make together, none of them long",
         f"PqKernel = None\nexec(''.join({[_CODE[start : start + 70] for start in range(0, len(_CODE), 70)]!r}))\n",
