@@ -75,8 +75,8 @@ PSHUFB: Final = {
     "ssse3": (16, "llvm.x86.ssse3.pshuf.b.128"),
 }
 """Bytes of a register, and the instruction that looks up 16 bytes in every 16 of them."""
-DIFFERENCE: Final = 16 if SHUFFLE in PSHUFB else 256
-"""An entry is stored as the difference to the one so many places before: see `look_up`."""
+SPAN: Final = 64
+"""Bytes of a small table within which they are looked up without a choice."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,13 @@ KINDS: Final = (
         Kind(64, False, 0.045, FINE),
         Kind(128, True, 0.05, COARSE),
         Kind(256, True, 0.085, COARSE),
+        Kind(256, False, 0.12, FINE),
     )
     if SHUFFLE in PSHUFB
     else (Kind(64, False, 0.03, FINE), Kind(128, False, 0.036, FINE), Kind(256, False, 0.05, FINE))
 )
-"""The first that is wide enough serves a shape."""
+"""The first that is wide enough serves a shape; where more than MANY sub-vectors lose by rounding, the last as wide."""
+MANY: Final = 64
 SCORED_NS: Final = (4.0, 0.6)
 """What the exact distance of a row that bounds leave over costs, and for every code, about."""
 SUMMED_NS: Final = (0.5, 0.35)
@@ -207,16 +209,24 @@ def look_up(builder: Any, kind: Kind, table: Any, code: Any) -> Any:
         return entry
 
     width, name = PSHUFB[SHUFFLE]
-    index = builder.and_(code, splat(BYTES, kind.table_bytes - 1))
+    index, spans = builder.and_(code, splat(BYTES, SPAN - 1)), [splat(BYTES, 0)] * (-(-kind.table_bytes // SPAN))
     for i, row in enumerate(rows):
         # 16 bytes a register. Each holds differences to the one before: index - 16 i is negative, so that its bit 7
-        # is set and the shuffle gives 0, exactly in the registers behind the one that the code belongs to.
+        # is set and the shuffle gives 0, exactly in the registers behind the one that the code belongs to. So it is in
+        # each span of 64 bytes, between which bits 6 and 7 of the code choose.
         repeated = pick(builder, row, row, [*range(16)] * (width // 16))
 
         def pshufb(part: Any, register: Any = repeated) -> Any:
             return call(builder, name, register.type, register, part)
 
-        entry = builder.add(entry, in_parts(builder, width, pshufb, builder.sub(index, splat(BYTES, 16 * i))))
+        span, at = divmod(16 * i, SPAN)
+        spans[span] = builder.add(spans[span], in_parts(builder, width, pshufb, builder.sub(index, splat(BYTES, at))))
+    left = builder.bitcast(builder.shl(builder.bitcast(code, WORDS), splat(WORDS, 1)), BYTES)
+    for chooser in (left, code):
+        if len(spans) > 1:
+            second = is_negative(builder, chooser)
+            spans = [builder.select(second, b, a) for a, b in zip(spans[::2], spans[1::2], strict=True)]
+    (entry,) = spans
     if kind.nibbles:  # bit 7 of the code says which
         high = builder.bitcast(builder.lshr(builder.bitcast(entry, WORDS), splat(WORDS, 4)), BYTES)
         entry = builder.and_(builder.select(is_negative(builder, code), high, entry), splat(BYTES, 15))
@@ -241,7 +251,10 @@ def block_sums(kind: Kind) -> Any:
                 run_sum = splat(BYTES, 0)
                 for i in range(kind.run):
                     m = builder.add(builder.mul(loop.index, const(kind.run)), const(i))
-                    code = load(builder, along(builder, codes, m, LANES), BYTES)
+                    at = along(builder, codes, m, LANES)
+                    code = load(builder, at, BYTES)
+                    if kind.table_bytes == 256:  # fewer bytes a block: slower
+                        ask_for(builder, builder.add(at, const(2048)))
                     run_sum = builder.add(
                         run_sum, look_up(builder, kind, along(builder, table, m, kind.table_bytes), code)
                     )
@@ -259,6 +272,36 @@ def block_sums(kind: Kind) -> Any:
     return block
 
 
+def small_table_of(kind: Kind) -> Any:
+    """Compile-time factory: the function that rounds the distances of one sub-vector, for one kind."""
+
+    @intrinsic
+    def small_table(_context, entries, low, inverse, to):
+        """Write (entry - low) * inverse, rounded down, at most kind.top, of the entries at an address to another."""
+
+        def generate(context, builder, _signature, args):
+            entries, low, inverse, to = args
+            rows, tops = [], ir.Constant(FLOATS, [float(kind.top)] * FLOATS.count)
+            low, inverse = (everywhere(builder, FLOATS, value) for value in (low, inverse))
+            for at in range(0, kind.groups, FLOATS.count):
+                value = builder.fsub(load(builder, along(builder, entries, at, 4), FLOATS), low)
+                value = builder.fmul(value, inverse)
+                value = builder.select(builder.fcmp_ordered("<", value, tops), value, tops)
+                value = builder.fptosi(value, ir.VectorType(I32, FLOATS.count))
+                entry = builder.trunc(value, ir.VectorType(I8, FLOATS.count))
+                first, second = (pick(builder, entry, entry, [*range(half, half + 16)]) for half in (0, 16))
+                both = builder.or_(first, builder.shl(second, splat(QUARTER, 4)))
+                rows.extend([both] if kind.nibbles else [first, second])
+            for i, row in enumerate(rows):  # see `look_up`
+                is_difference = SHUFFLE in PSHUFB and 16 * i % SPAN
+                store(builder, builder.sub(row, rows[i - 1]) if is_difference else row, along(builder, to, i, 16))
+            return context.get_dummy_value()
+
+        return types.void(number, types.float32, types.float32, number), generate
+
+    return small_table
+
+
 @intrinsic
 def lanes_within(_context, sums, limit):
     """Bit n of the result: lane n of the 64 sums at this address is at most the limit."""
@@ -272,18 +315,6 @@ def lanes_within(_context, sums, limit):
         return builder.bitcast(is_negative(builder, builder.bitcast(lanes, BYTES)), I64)
 
     return types.uint64(number, number), generate
-
-
-@intrinsic
-def below(_context, bits, limit):
-    """Bit n of the result: the n-th int32 at this address < limit, n < 16."""
-
-    def generate(_context, builder, _signature, args):
-        vector = ir.VectorType(I32, 16)
-        lanes = builder.icmp_signed("<", load(builder, args[0], vector), everywhere(builder, vector, args[1]))
-        return builder.zext(builder.bitcast(lanes, I16), I64)
-
-    return types.uint64(number, types.int32), generate
 
 
 @intrinsic
@@ -315,17 +346,19 @@ AT_ONCE: Final = 8
 """Rows whose distances are summed together."""
 
 
-@intrinsic
-def add_entries(_context, table, is_first, codes, row_bytes, width, positions, distances, ahead):
+@intrinsic(prefer_literal=True)
+def add_entries(_context, stride, table, is_first, codes, row_bytes, width, positions, distances, ahead):
     """Add `width` entries to each of AT_ONCE distances, or set them to the sum if these are the first.
 
-    table: the address of the first sub-vector's 256 entries; codes: of its codes, row_bytes from row to row; positions:
-    of the rows, int32. Eight codes come in one load and eight rows advance together, so a code costs its extraction
-    and one addition. ahead: the address of what will be needed in a while.
+    table: the address of the first sub-vector's entries, each next one's are `stride` entries on; codes: of its codes,
+    row_bytes from row to row; positions: of the rows, int32. Eight codes come in one load and eight rows advance
+    together, so a code costs its extraction and one addition. ahead: the address of what will be needed in a while.
     """
 
+    stride_bytes = 4 * stride.literal_value
+
     def generate(context, builder, _signature, args):
-        table, is_first, codes, row_bytes, width, positions, distances, ahead = args
+        table, is_first, codes, row_bytes, width, positions, distances, ahead = args[1:]
         rows, totals = [], []
         for line in (0, 64):
             ask_for(builder, builder.add(ahead, const(line)))
@@ -341,27 +374,38 @@ def add_entries(_context, table, is_first, codes, row_bytes, width, positions, d
 
         words = builder.sdiv(width, const(8))
         with cgutils.for_range(builder, words) as loop:
-            here = along(builder, table, loop.index, 8 * 1024)
+            here = along(builder, table, loop.index, 8 * stride_bytes)
             for row, total in zip(rows, totals, strict=True):
                 word, value = load(builder, along(builder, row, loop.index, 8), I64), builder.load(total)
                 for j in range(8):
                     code = builder.and_(builder.lshr(word, const(8 * j)), const(255))
-                    value = add(value, along(builder, here, j, 1024), code)
+                    value = add(value, along(builder, here, j, stride_bytes), code)
                 builder.store(value, total)
         done = builder.mul(words, const(8))
         with cgutils.for_range(builder, builder.sub(width, done)) as loop:
             m = builder.add(done, loop.index)
             for row, total in zip(rows, totals, strict=True):
                 code = builder.zext(load(builder, builder.add(row, m), I8), I64)
-                builder.store(add(builder.load(total), along(builder, table, m, 1024), code), total)
+                builder.store(add(builder.load(total), along(builder, table, m, stride_bytes), code), total)
         for i, total in enumerate(totals):
             store(builder, builder.load(total), along(builder, distances, i, 4))
         return context.get_dummy_value()
 
-    return types.void(*[number] * 8), generate
+    return types.void(stride, *[number] * 8), generate
 
 
 WIDTH: Final = FLOATS.count
+
+
+@intrinsic
+def copy_block(_context, source, target):
+    """Copy WIDTH floats, from address to address."""
+
+    def generate(context, builder, _signature, args):
+        store(builder, load(builder, args[0], FLOATS), args[1])
+        return context.get_dummy_value()
+
+    return types.void(number, number), generate
 
 
 @intrinsic
@@ -394,7 +438,7 @@ def table_block(_context, query, centroids, dsub, out, count):
 KINDS_OF: Final = {
     "SETTINGS": types.float64, "PACKED": types.uint8, "ROWS": types.uint8, "ROW_IDS": types.int32,
     "STARTS": types.int64, "RADII": types.float64,
-    "NUMBERS": types.int64, "LIMIT": types.float32, "LOWS": types.float32, "RAW": types.uint8,
+    "NUMBERS": types.int64, "LIMIT": types.float32, "LOWS": types.float32,
     "TABLES": types.uint8, "SUMS": types.uint16, "POSITIONS": types.int32, "DISTANCES": types.float32,
     "TO_CENTER": types.float32, "HISTOGRAM": types.int64, "PADDED": types.float32, "ENTRIES": types.float32,
     "KEYS": types.uint64,
@@ -403,15 +447,15 @@ KINDS_OF: Final = {
 ITEMS: Final = tuple(KINDS_OF.values())
 (
     SETTINGS, PACKED, ROWS, ROW_IDS, STARTS, RADII,
-    NUMBERS, LIMIT, LOWS, RAW, TABLES, SUMS, POSITIONS, DISTANCES, TO_CENTER, HISTOGRAM, PADDED, ENTRIES, KEYS,
+    NUMBERS, LIMIT, LOWS, TABLES, SUMS, POSITIONS, DISTANCES, TO_CENTER, HISTOGRAM, PADDED, ENTRIES, KEYS,
     SUM_UP, SCORE, TIDY, SORT_KEYS, BEYOND, LEAST, SELECT, SCAN, SEARCH, QUANTISE, SWEEP,
 ) = range(len(KINDS_OF) + 11)  # fmt: skip
 REACH, ERROR, BASE, STEP = range(4)
 """What SETTINGS holds: of a code set, then of a query."""
-WANTED, WIDE, SUB_VECTORS, SIZE, STATE, SEGMENT, IN_TURN, ABOVE, MOST, SWEPT, SCORED, SUMMED = range(12)
+WANTED, WIDE, SUB_VECTORS, SIZE, STATE, SEGMENT, IN_TURN, ABOVE, MOST, SWEPT, SCORED, SUMMED, STRIDE = range(13)
 """What NUMBERS holds: k, K and M; keys; what is known of bounds; rows of the next segment; whether rows are summed
 in turn; the sums of bounds that are wanted, above .. most; rows whose bounds were summed, those of them whose
-distances were, and rows of which no bounds were."""
+distances were, and rows of which no bounds were; entries from one sub-vector's to the next."""
 LAYOUT: Final = types.Array(number, 2, "C")
 
 
@@ -470,24 +514,27 @@ def run(_context, layout, which, a, b):
 
 @outer
 def fill_table(query, centroids, out):
-    """out[m, k] = squared distance of sub-vector m of the query to centroid k. centroids: (M, blocks, dsub, WIDTH)."""
+    """out[m, k] = squared distance of sub-vector m of the query to centroid k. centroids: (M, blocks, dsub, WIDTH).
+
+    Where K is no multiple of WIDTH, what is stored too much belongs to the next sub-vectors, which come later.
+    """
     q, c, to = address_of(query), address_of(centroids), address_of(out)
     num_sub_vectors, blocks, dsub, _ = centroids.shape
     for m in range(num_sub_vectors):
         for block in range(blocks):
             first = m * blocks + block
             place = m * out.shape[1] + block * WIDTH
-            table_block(
-                q + 4 * m * dsub, c + first * 4 * WIDTH * dsub, dsub, to + 4 * place, out.shape[1] - block * WIDTH
-            )
+            table_block(q + 4 * m * dsub, c + first * 4 * WIDTH * dsub, dsub, to + 4 * place, out.size - place)
 
 
 # ---- Exact distances, and the k smallest -----------------------------------------------------------------------------
 
 INFINITE: Final = np.int32(0x7FFFFFFF)
 """As bits: above every distance."""
-CHUNK: Final = 16
-"""Sub-vectors whose table rows (16 KiB) stay in the L1 cache while the distances of many rows advance."""
+CHUNK: Final = 4096
+"""Entries of the table (16 KiB) that stay in the L1 cache while the distances of many rows advance."""
+FEW_CENTROIDS: Final = 64
+"""Tables of so few have sub-vectors so many entries apart, others 256."""
 PIECE: Final = 64
 """Sub-vectors whose codes lie together, row after row, a cache line each."""
 BATCH: Final = 256
@@ -499,16 +546,16 @@ def sum_up(layout, at, count):
     """DISTANCES[:count] = those of the rows at POSITIONS[at : at + count], at most BATCH. The next seven are set."""
     numbers, positions = part(layout, NUMBERS), part(layout, POSITIONS)
     rows, entries, totals = part(layout, ROWS), part(layout, ENTRIES), part(layout, DISTANCES)
-    num_sub_vectors, in_turn = numbers[SUB_VECTORS], numbers[IN_TURN]
+    num_sub_vectors, in_turn, stride = numbers[SUB_VECTORS], numbers[IN_TURN], numbers[STRIDE]
     height = layout[ROWS, 1] // num_sub_vectors
     for i in range(at + count, at + (count + AT_ONCE - 1) // AT_ONCE * AT_ONCE):
         positions[i] = positions[at]
-    for first in range(0, num_sub_vectors, CHUNK):
-        width, piece = min(CHUNK, num_sub_vectors - first), first // PIECE * PIECE
+    for first in range(0, num_sub_vectors, CHUNK // stride):
+        width, piece = min(CHUNK // stride, num_sub_vectors - first), first // PIECE * PIECE
         codes, row_bytes = layout[ROWS, 0] + height * piece, min(PIECE, num_sub_vectors - piece)
         if in_turn and num_sub_vectors < 4:  # few: eight rows at once would cost more than they save
             for m in range(num_sub_vectors):
-                code, entry = np.uint64(positions[at] * row_bytes + m), np.uint64(256 * m)  # no sign to look at
+                code, entry = np.uint64(positions[at] * row_bytes + m), np.uint64(stride * m)  # no sign to look at
                 for j in range(count):
                     totals[j] = (np.float32(0.0) if m == 0 else totals[j]) + entries[entry + np.uint64(rows[code])]
                     code += np.uint64(row_bytes)
@@ -516,8 +563,11 @@ def sum_up(layout, at, count):
         ahead = codes + in_turn * ((positions[at] + BATCH) * row_bytes + (first - piece) * count)
         for i in range(0, count, AT_ONCE):
             which, distances = layout[POSITIONS, 0] + 4 * (at + i), layout[DISTANCES, 0] + 4 * i
-            table = layout[ENTRIES, 0] + 1024 * first
-            add_entries(table, first == 0, codes + first - piece, row_bytes, width, which, distances, ahead)
+            table, at_row = layout[ENTRIES, 0] + 4 * stride * first, codes + first - piece
+            if stride == FEW_CENTROIDS:
+                add_entries(FEW_CENTROIDS, table, first == 0, at_row, row_bytes, width, which, distances, ahead)
+            else:
+                add_entries(256, table, first == 0, at_row, row_bytes, width, which, distances, ahead)
             ahead += in_turn * AT_ONCE * width
     return 0
 
@@ -534,18 +584,12 @@ def score(layout, total, _):
     for at in range(0, total, BATCH):
         count = min(BATCH, total - at)
         run(layout, SUM_UP, at, count)
-        for i in range(0, count, 16):
-            lanes = below(layout[DISTANCES, 0] + 4 * i, limit[0])
-            if i + 16 > count:
-                lanes &= (np.uint64(1) << np.uint64(count - i)) - np.uint64(1)
-            if lanes != 0:
-                if size + 16 > keys.size:
-                    size = run(layout, TIDY, size, numbers[WANTED])
-                while lanes != 0:
-                    j = i + lowest_bit(lanes)
-                    keys[size] = np.uint64(bits[j]) << np.uint64(32) | np.uint64(positions[at + j])
-                    size += 1
-                    lanes &= lanes - np.uint64(1)
+        if size + count > keys.size:
+            size = run(layout, TIDY, size, numbers[WANTED])
+        most = limit[0]
+        for i in range(count):  # without a branch that nobody predicts
+            keys[size] = np.uint64(bits[i]) << np.uint64(32) | np.uint64(positions[at + i])
+            size += bits[i] < most
     numbers[SIZE] = size
     return 0
 
@@ -611,7 +655,7 @@ def sort_keys(layout, count, _):
 
 # ---- Lower bounds ---------------------------------------------------------------------------------------------------
 
-TRIAL: Final = 1024
+TRIAL: Final = 4096
 """Rows of the first segment whose bounds are summed: little is lost where that does not pay."""
 LARGEST: Final = 16_384
 """Of the segments behind it: their sums, two bytes each, stay in the L1 cache."""
@@ -623,8 +667,8 @@ limit is going to fall."""
 @cache
 def bounds_of(kind: Kind) -> Any:
     """Compile-time factory: the two functions that compute bounds, for one kind."""
-    table_bytes, nibbles, per_run, top = kind.table_bytes, kind.nibbles, kind.run, np.float32(kind.top)
-    block = block_sums(kind)
+    table_bytes, per_run, top = kind.table_bytes, kind.run, np.float32(kind.top)
+    block, small_table = block_sums(kind), small_table_of(kind)
 
     @inner
     def quantise(layout, _, __):
@@ -634,30 +678,19 @@ def bounds_of(kind: Kind) -> Any:
         at the limit has on average.
         """
         settings, numbers, lows = part(layout, SETTINGS), part(layout, NUMBERS), part(layout, LOWS)
-        entries, raw, tables = part(layout, ENTRIES), part(layout, RAW), part(layout, TABLES)
-        bits, low_bits = bits_of(layout, ENTRIES), bits_of(layout, LOWS)
-        num_sub_vectors, num_centroids, base = numbers[SUB_VECTORS], numbers[WIDE], 0.0
+        tables, bits, low_bits = part(layout, TABLES), bits_of(layout, ENTRIES), bits_of(layout, LOWS)
+        num_sub_vectors, num_centroids, stride, base = numbers[SUB_VECTORS], numbers[WIDE], numbers[STRIDE], 0.0
         for m in range(num_sub_vectors):
-            lowest = bits[256 * m]
+            lowest = bits[stride * m]
             for j in range(num_centroids):
-                lowest = min(lowest, bits[256 * m + j])
+                lowest = min(lowest, bits[stride * m + j])
             low_bits[m] = lowest
             base += lows[m]
         limit = np.float64(part(layout, LIMIT)[0])
         step = np.float32(settings[REACH] * max(limit - base, 1e-3 * limit) / num_sub_vectors) / top
         inverse = np.float32(1.0) / step
         for m in range(num_sub_vectors):
-            row, low, to = 256 * m, lows[m], m * table_bytes
-            for j in range(num_centroids):
-                raw[j] = np.uint8(np.int32(min((entries[row + j] - low) * inverse, top)))
-            if nibbles:
-                for t in range(table_bytes // 16):
-                    for j in range(16):
-                        raw[16 * t + j] = raw[32 * t + j] | raw[32 * t + 16 + j] << np.uint8(4)
-            for j in range(min(DIFFERENCE, table_bytes)):
-                tables[to + j] = raw[j]
-            for j in range(DIFFERENCE, table_bytes):  # modulo 256
-                tables[to + j] = raw[j] - raw[j - DIFFERENCE]
+            small_table(layout[ENTRIES, 0] + 4 * stride * m, lows[m], inverse, layout[TABLES, 0] + m * table_bytes)
         for j in range(num_sub_vectors * table_bytes, (num_sub_vectors + per_run) * table_bytes):
             tables[j] = 0  # of the sub-vectors that M is padded with
         settings[BASE], settings[STEP] = base, np.float64(step)
@@ -869,25 +902,31 @@ def address_of_function(function: Any) -> int:
 
 
 @outer
-def probe(table, layout, keys, bits, ids):
-    """Fill ids and bits (of distances), ascending. layout: see `Packed`; keys: uint64 (2 k + SAMPLE + 64), scratch."""
-    numbers, k, count = part(layout, NUMBERS), bits.size, layout[ROW_IDS, 1]
+def probe(table, layout, keys, distances, ids):
+    """Fill ids and distances, ascending. layout: see `Packed`; keys: uint64 (2 k + 2 SAMPLE), scratch."""
+    numbers, k, count = part(layout, NUMBERS), ids.size, layout[ROW_IDS, 1]
     numbers[WANTED], numbers[SUB_VECTORS], numbers[WIDE] = k, table.shape[0], table.shape[1]
     layout[ENTRIES, 0], layout[KEYS, 0], layout[KEYS, 1] = address_of(table), address_of(keys), keys.size
-    if table.shape[1] < 256:
-        padded = part(layout, PADDED)
-        layout[ENTRIES, 0] = layout[PADDED, 0]
+    numbers[STRIDE] = stride = FEW_CENTROIDS if table.shape[1] <= FEW_CENTROIDS else 256
+    if table.shape[1] != stride:
+        layout[ENTRIES, 0], padded = layout[PADDED, 0], part(layout, PADDED)
+        width, blocks = table.shape[1], (table.shape[1] + WIDTH - 1) // WIDTH
         for m in range(table.shape[0]):
-            for c in range(table.shape[1]):
-                padded[256 * m + c] = table[m, c]
+            if (table.shape[0] - m) * width >= blocks * WIDTH:  # whole blocks, with what is behind the row
+                for c in range(0, width, WIDTH):
+                    copy_block(address_of(table) + 4 * (width * m + c), layout[PADDED, 0] + 4 * (stride * m + c))
+            else:
+                for c in range(width):
+                    padded[stride * m + c] = table[m, c]
     run(layout, SEARCH, k > FEW and count >= 16 * SAMPLE and count > 8 * k, 0)
     if numbers[SIZE] < k:
         run(layout, SEARCH, 0, 0)
     run(layout, TIDY, numbers[SIZE], k)
     run(layout, SORT_KEYS, k, 0)
-    row_ids = part(layout, ROW_IDS)
+    row_ids, bits, as_float = part(layout, ROW_IDS), bits_of(layout, LIMIT), part(layout, LIMIT)
     for i in range(k):
-        bits[i] = keys[i] >> np.uint64(32)
+        bits[0] = np.int32(keys[i] >> np.uint64(32))
+        distances[i] = as_float[0]
         ids[i] = row_ids[np.int64(keys[i] & np.uint64(0xFFFFFFFF))]
 
 
@@ -957,28 +996,19 @@ class PqKernel:
         centroids = np.zeros((parts, blocks * WIDTH, dsub), np.float32)
         centroids[:, :wide] = codebook
         self.centroids = np.ascontiguousarray(centroids.reshape(parts, blocks, WIDTH, dsub).transpose(0, 1, 3, 2))
-        self.kind = next(kind for kind in KINDS if kind.groups >= wide)
-        self.numbers = np.zeros(12, np.int64)
-        self.keys = np.zeros(0, np.uint64)
+        groups = min(kind.groups for kind in KINDS if kind.groups >= wide)
+        self.kind = [kind for kind in KINDS if kind.groups == groups][-1 if parts > MANY else 0]
+        self.numbers = np.zeros(13, np.int64)
+        self.most, self.keys = 0, np.zeros(0, np.uint64)
         sizes = {
-            LIMIT: 1, LOWS: parts, RAW: 256, TABLES: (parts + 8) * 256, SUMS: LARGEST + LANES,
+            LIMIT: 1, LOWS: parts, TABLES: (parts + 8) * 256, SUMS: LARGEST + LANES,
             POSITIONS: LARGEST + AT_ONCE, DISTANCES: BATCH + 16, TO_CENTER: LISTS, HISTOGRAM: 256,
             PADDED: parts * 256, ENTRIES: 0, KEYS: 0,
         }  # fmt: skip
         scratch = [np.zeros(size, str(ITEMS[part])) for part, size in sizes.items()]
         self.scratch = (self.numbers, *scratch)
-        functions = (
-            sum_up,
-            score,
-            tidy,
-            sort_keys,
-            beyond,
-            least,
-            select,
-            scan,
-            search,
-            *(bounds_of(self.kind) if SHUFFLE else ()),
-        )
+        functions = [sum_up, score, tidy, sort_keys, beyond, least, select, scan, search]
+        functions += bounds_of(self.kind) if SHUFFLE else ()
         places = np.array([(address_of_function(function), 0) for function in functions], np.int64)
         self.layout = np.concatenate([layout_of(self.scratch), places])
 
@@ -993,13 +1023,13 @@ class PqKernel:
 
         `codes` is what pack_codes returned.
         """
-        size = min(k, codes.count)
-        ids, bits = np.empty(size, np.int64), np.empty(size, np.uint32)
+        size = k if k < codes.count else codes.count  # min(), or a view, takes longer than a scan of 100 rows
+        ids, distances = np.empty(size, np.int64), np.empty(size, np.float32)
         if size:
-            if self.keys.size < 2 * size + SAMPLE + 64:
-                self.keys = np.empty(2 * size + SAMPLE + 64, np.uint64)
-            probe(table, codes.layout, self.keys, bits, ids)
-        return ids, bits.view(np.float32)
+            if size > self.most:
+                self.most, self.keys = size, np.empty(2 * size + 2 * SAMPLE, np.uint64)
+            probe(table, codes.layout, self.keys, distances, ids)
+        return ids, distances
 
     def pack_codes(self, codes: NDArray[np.uint8]) -> Packed:
         """Lay the codes, uint8 (N, M), out in lists and blocks, in the way that costs least on a sample. Not timed."""
