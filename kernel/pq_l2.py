@@ -655,10 +655,10 @@ def sort_keys(layout, count, _):
 
 # ---- Lower bounds ---------------------------------------------------------------------------------------------------
 
-TRIAL: Final = 4096
-"""Rows of the first segment whose bounds are summed: little is lost where that does not pay."""
 LARGEST: Final = 16_384
-"""Of the segments behind it: their sums, two bytes each, stay in the L1 cache."""
+"""Rows whose bounds are summed in one go: their sums, two bytes each, stay in the L1 cache."""
+TRIAL: Final = LARGEST // 4
+"""Of these the first time: little is lost where that does not pay."""
 GIVE_UP: Final = 0.4
 """The share of rows left over by bounds from which it is quicker to sum all; twice that in the first segment, since the
 limit is going to fall."""
