@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from pytest_lance_ar.plugin import exit_status, hookspecs, options
 from pytest_lance_ar.seal.reach import paths_closed
+from pytest_lance_ar.trial.deadline import process_begun
 
 if TYPE_CHECKING:
     from pytest_lance_ar.trial.evidence import Evidence
@@ -28,7 +28,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     if getattr(early_config.known_args_namespace, "lance_ar", False) and not options.is_windows():
-        early_config.stash[options.BEGUN] = time.time()
+        early_config.stash[options.BEGUN] = process_begun()
         with paths_closed(early_config.rootpath, early_config.invocation_params.dir):
             from pytest_lance_ar.host import forkserver, platform
 

@@ -435,10 +435,18 @@ def test_without_the_option_nothing_heavy_is_imported() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_what_is_imported_before_the_gate_opens_is_part_of_its_budget(project: pytest.Pytester) -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="who else tells when a process was started?")
+@pytest.mark.parametrize(("before", "since_its_start"), [(0.5, True), (0.5, False)], ids=["young", "old"])
+def test_what_happens_before_the_gate_opens_is_part_of_its_budget(
+    project: pytest.Pytester, before: float, since_its_start: bool
+) -> None:
+    """All of it, where the process was started for this run; else from the call on."""
     program = (
         "import time, pytest\n"
         "from pytest_lance_ar.plugin import opening\n"
+        "from pytest_lance_ar.trial import deadline\n"
+        f"deadline.JUST_NOW_SECONDS = {20 if since_its_start else 0}\n"
+        f"time.sleep({before})\n"
         "begun = time.time()\n"
         "def gate(*_, since, **more):\n"
         "    print('late by', since - begun, time.time() - since)\n"
@@ -448,7 +456,9 @@ def test_what_is_imported_before_the_gate_opens_is_part_of_its_budget(project: p
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=project.path, capture_output=True, text=True, check=True)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("late by")]
-    assert all(float(seconds) >= 0 for seconds in line.split()[2:])
+    late, ago = map(float, line.split()[2:])
+    assert late < -before if since_its_start else late >= 0
+    assert ago >= 0
 
 
 def test_the_options_are_explained(pytester: pytest.Pytester) -> None:
