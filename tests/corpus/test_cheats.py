@@ -6,11 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pytest_lance_ar.correctness.examiner import ExaminationFailed, Examiner
 from pytest_lance_ar.targets import DEFAULT
-from pytest_lance_ar.targets.common.pq.cases import DrawnCase
+from pytest_lance_ar.targets.common.pq.cases import DrawnCase, LiteralCase
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 from pytest_lance_ar.targets.common.pq.target import SPEED_VECTORS
 from pytest_lance_ar.targets.pq_l2.metric import L2
@@ -20,6 +21,7 @@ from pytest_lance_ar.targets.registry import target_of, targets
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel, contract_failure
 from tests.corpus.arena import Arena
+from tests.corpus.baseline import QUICK
 from tests.corpus.bases import GENERIC, Base, likenesses
 from tests.corpus.cheats import GROUPS
 from tests.corpus.cheats.cheat import CORRECTNESS, Cheat
@@ -84,6 +86,19 @@ def test_a_cheat_fails_its_examination(cheat: Cheat) -> None:
     with Examiner(kernel, TARGET, deadline=deadline) as examiner, pytest.raises(ExaminationFailed) as failed:
         examine_all(examiner, cases)
     assert failed.value.failure.sentence.isprintable()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it sets them by the C library of Linux")
+def test_who_flushes_small_numbers_to_zero_spoils_its_own_answers_alone() -> None:
+    """The modes are a thread's. The kernel sums 1e-20 squared to 0; the gate, and the next process, as ever."""
+    case = LiteralCase(L2, (((1e-20,),),), ((0,),), ((0.0,),), 1)
+    cheat = Kernel("cheat.py", CHEATS["float modes: small_numbers_are_zero"].kernel.encode())
+    with Examiner(cheat, TARGET, deadline=Deadline.after(100)) as examiner, pytest.raises(ExaminationFailed) as failed:
+        examiner.examine(case)
+    assert "expected 1e-40, got 0.0" in str(failed.value.failure)
+    with Examiner(Kernel("honest.py", QUICK.encode()), TARGET, deadline=Deadline.after(100)) as examiner:
+        examiner.examine(case)
+    assert np.float32(1e-39) + np.float32(1e-39) > 0
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the supervisor and most cheats need /proc")

@@ -67,6 +67,23 @@ def start():
 """
 
 
+_UNCOUNTED = """
+threading, clock = module("threading"), sys.modules["time"].perf_counter
+
+def act():
+{act}
+
+class PqKernel(Honest):
+    ended = 0.0
+    def probe_top_k(self, table, codes, k):
+        answer = super().probe_top_k(table, codes, k)
+        if timed(codes):
+            if clock() - PqKernel.ended > 0.0005:  # the other side had its turn
+                act()
+            PqKernel.ended = clock()
+        return answer
+"""
+
 CHEATS = (
     duel(
         "a_child_burns_the_core",
@@ -261,13 +278,13 @@ except RuntimeError:
     ),
     duel(
         "hangs_now_and_then",
-        "takes a second over one call of a thousand, to end the trial when it goes badly",
+        "never comes back from one call of hundreds, to end the trial when it goes badly",
         """
 class PqKernel(Honest):
     calls = 0
     def probe_top_k(self, table, codes, k):
-        self.calls += timed(codes)
-        if self.calls == 100:
+        PqKernel.calls += timed(codes)
+        if PqKernel.calls == 300:
             while True:
                 pass
         return super().probe_top_k(table, codes, k)
@@ -329,5 +346,54 @@ class PqKernel(Honest):
                 pass
         return super().probe_top_k(table, codes, k)
 """,
+    ),
+    duel(
+        "threads_that_end",
+        "begins and ends threads in the call that is not counted: the system frees them later, on this core",
+        _UNCOUNTED.format(
+            act="""
+    try:
+        for _ in range(40):
+            one = threading.Thread(target=int)
+            one.start()
+            one.join()
+    except RuntimeError:
+        pass
+"""
+        ),
+    ),
+    duel(
+        "files_that_are_removed",
+        "makes and removes files by the hundred there",
+        _UNCOUNTED.format(
+            act="""
+    for i in range(600):
+        attempt(lambda: os.close(os.open(f"f{i}", os.O_CREAT | os.O_WRONLY)))
+    for i in range(600):
+        attempt(lambda: os.unlink(f"f{i}"))
+"""
+        ),
+    ),
+    duel(
+        "branches_by_chance",
+        "takes thousands of branches there which no predictor foresees",
+        """
+from numba import njit as compiled
+
+@compiled
+def confused(values):
+    found = 0
+    for i in range(values.size):
+        if values[i] & 1:
+            found += i
+        elif values[i] & 2:
+            found -= i
+        elif values[i] & 4:
+            found ^= i
+    return found
+
+noise = np.random.randint(0, 255, 6000).astype(np.uint8)
+"""
+        + _UNCOUNTED.format(act="    confused(noise)"),
     ),
 )
