@@ -151,6 +151,7 @@ def forked(
             "packages": dict(packages),
             "directory": str(directory),
             "environment": environment(directory),
+            "cores": sorted(os.sched_getaffinity(0)),
         }
         pid = 0
         try:
@@ -227,6 +228,7 @@ def _become(descriptors: Sequence[int]) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         sys.modules["numba"].core.config.reload_config()
+        os.sched_setaffinity(0, order["cores"])  # not before: numba counts the cores, and counts as many everywhere
         for name, place in order["packages"].items():
             if name not in sys.modules:
                 spec = spec_from_file_location(name, place)

@@ -106,6 +106,15 @@ def test_without_a_server_a_process_is_started_by_itself(monkeypatch: pytest.Mon
         assert isinstance(host._process.popen, subprocess.Popen)
 
 
+def test_a_process_runs_where_who_asked_for_it_may() -> None:
+    core = platform.timing_core()
+    with platform.kept_off(core):
+        allowed = os.sched_getaffinity(0)
+        with KernelHost("pytest_lance_ar.host.null_driver", core=None, deadline=Deadline.after(100)) as host:
+            host.await_start()
+            assert os.sched_getaffinity(host.pid) == allowed
+
+
 def test_a_server_that_is_gone_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forkserver, "_server", None)
     monkeypatch.setattr(forkserver, "_broken", False)

@@ -17,7 +17,7 @@ from pytest_lance_ar.targets.common.inputs import Float32, Stream
 from pytest_lance_ar.targets.common.pq.shape import PqShape
 
 LLOYD_ITERATIONS: Final = 2
-_PRODUCT: Final = 1 << 20
+_PRODUCT: Final = 1 << 21
 """Multiplications in one matrix product, about: its result stays in the cache."""
 _UNIT: Final = 2.0**-24
 _UNDERFLOW: Final = 1e-36
@@ -101,7 +101,8 @@ def _nearest(vectors: Float32, centroids: Float32) -> NDArray[np.intp]:
             nearest[start : start + step] = best
             bound = scores[rows, best] + margin[start : start + step]
             scores[rows, best] = np.inf
-            close = np.flatnonzero(~(scores.min(axis=1) > bound))
+            second = scores.argmin(axis=1)  # twice as fast as `min`, and a NaN counts as least here too
+            close = np.flatnonzero(~(scores[rows, second] > bound))
             if len(close):
                 scores[rows, best] = -np.inf
                 possible.append(~(scores[close] > bound[close, np.newaxis]))
