@@ -117,7 +117,7 @@ KINDS: Final = (
     if SHUFFLE in PSHUFB
     else (Kind(64, False, 0.03, FINE), Kind(128, False, 0.036, FINE), Kind(256, False, 0.05, FINE))
 )
-"""The first that is wide enough serves a shape; of more than MANY sub-vectors each that is as wide is tried."""
+"""The first that is wide enough serves a shape; where more than MANY sub-vectors lose by rounding, the last as wide."""
 MANY: Final = 64
 SCORED_NS: Final = (4.0, 0.6)
 """What the exact distance of a row that bounds leave over costs, and for every code, about."""
@@ -587,9 +587,14 @@ def score(layout, total, _):
         if size + count > keys.size:
             size = run(layout, TIDY, size, numbers[WANTED])
         most = limit[0]
-        for i in range(count):  # without a branch that nobody predicts
-            keys[size] = np.uint64(bits[i]) << np.uint64(32) | np.uint64(positions[at + i])
-            size += bits[i] < most
+        for first in range(0, count, 16):
+            lowest = bits[first]
+            for i in range(first, first + 16):  # SIMD; what is left behind the last does no harm
+                lowest = min(lowest, bits[i])
+            if lowest < most:
+                for i in range(first, min(first + 16, count)):  # without a branch that nobody predicts
+                    keys[size] = np.uint64(bits[i]) << np.uint64(32) | np.uint64(positions[at + i])
+                    size += bits[i] < most
     numbers[SIZE] = size
     return 0
 
@@ -655,8 +660,8 @@ def sort_keys(layout, count, _):
 
 # ---- Lower bounds ---------------------------------------------------------------------------------------------------
 
-LARGEST: Final = 16_384
-"""Rows whose bounds are summed in one go: their sums, two bytes each, stay in the L1 cache."""
+SEGMENT: Final = 16_384
+"""Rows whose bounds are summed in one go: two bytes each, they stay in the L1 cache."""
 GIVE_UP: Final = 0.4
 """The share of rows left over by bounds from which it is quicker to sum all; twice that in the first segment, since the
 limit is going to fall."""
@@ -810,7 +815,7 @@ def scan(layout, start, end):
             pays = left > max(WORTHWHILE, 16 * k) and run(layout, QUANTISE, 0, 0)
             numbers[STATE] = BOUNDED if pays else EXACT
         if numbers[STATE] == BOUNDED:
-            stop = min(end, start + LARGEST)
+            stop = min(end, start + SEGMENT)
             rows, scored, numbers[IN_TURN], numbers[ABOVE] = stop - start, 0, 0, -1
             run(layout, SWEEP, start, stop)
             if k <= FEW and rows >= SAMPLE and rows > 3 * numbers[SWEPT]:
@@ -878,7 +883,7 @@ def search(layout, guess, _):
         start = end = starts[i]
         while (
             i < num_lists
-            and end - start < LARGEST
+            and end - start < SEGMENT
             and not (num_lists > 1 and i == nearest)
             and not run(layout, BEYOND, i, 0)
         ):
@@ -968,10 +973,6 @@ def layout_of(arrays: tuple[NDArray[Any], ...]) -> NDArray[np.int64]:
     return np.array([(array.ctypes.data, array.size) for array in arrays], np.int64)
 
 
-def places_of(functions: tuple[Any, ...]) -> NDArray[np.int64]:
-    return np.array([(address_of_function(function), 0) for function in functions], np.int64).reshape(-1, 2)
-
-
 @dataclass(frozen=True)
 class Packed:
     """A code set as `probe` takes it. layout, int64 (n, 2): address and size of each array.
@@ -998,19 +999,21 @@ class PqKernel:
         centroids = np.zeros((parts, blocks * WIDTH, dsub), np.float32)
         centroids[:, :wide] = codebook
         self.centroids = np.ascontiguousarray(centroids.reshape(parts, blocks, WIDTH, dsub).transpose(0, 1, 3, 2))
-        first, *others = (kind for kind in KINDS if kind.groups >= wide)
-        self.kinds = [first, *(kind for kind in others if kind.groups == first.groups and parts > MANY)]
+        groups = min(kind.groups for kind in KINDS if kind.groups >= wide)
+        self.kind = [kind for kind in KINDS if kind.groups == groups][-1 if parts > MANY else 0]
         self.numbers = np.zeros(12, np.int64)
         self.most, self.keys = 0, np.zeros(0, np.uint64)
         sizes = {
-            LIMIT: 1, LOWS: parts, TABLES: (parts + 8) * 256, SUMS: LARGEST + LANES,
-            POSITIONS: LARGEST + AT_ONCE, DISTANCES: BATCH + 16, TO_CENTER: LISTS, HISTOGRAM: 256,
+            LIMIT: 1, LOWS: parts, TABLES: (parts + 8) * 256, SUMS: SEGMENT + LANES,
+            POSITIONS: SEGMENT + AT_ONCE, DISTANCES: BATCH + 16, TO_CENTER: LISTS, HISTOGRAM: 256,
             PADDED: parts * 256, ENTRIES: 0, KEYS: 0,
         }  # fmt: skip
         scratch = [np.zeros(size, str(ITEMS[part])) for part, size in sizes.items()]
         self.scratch = (self.numbers, *scratch)
-        functions = sum_up, score, tidy, sort_keys, beyond, least, select, scan, search
-        self.layout = np.concatenate([layout_of(self.scratch), places_of(functions)])
+        functions = [sum_up, score, tidy, sort_keys, beyond, least, select, scan, search]
+        functions += bounds_of(self.kind) if SHUFFLE else ()
+        places = np.array([(address_of_function(function), 0) for function in functions], np.int64)
+        self.layout = np.concatenate([layout_of(self.scratch), places])
 
     def distance_table(self, query: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Fill out, float32 (M, K), for one query, float32 (dim,). Timed."""
@@ -1038,17 +1041,15 @@ class PqKernel:
         sample = codes[:: -(-len(codes) // TRIED)]
         tables = [self._table(query) for query in self._decoded(sample[:: -(-len(sample) // QUERIES)])]
         centers = cluster_centers(self._decoded(sample[:: -(-len(sample) // 1024)]))
-        best: tuple[Any, ...] = ()
-        best_cost, best_reach = np.inf, 0.0
+        best, best_cost, best_reach = None, np.inf, 0.0
         for some in (None,) if centers is None else (None, centers):
-            for kind in self.kinds:
-                packed = self._packed(sample, some, kind)
-                for reach in kind.reaches:
-                    packed.arrays[SETTINGS][REACH] = reach
-                    cost = sum(self._cost(table, packed, kind) for table in tables)
-                    if cost < best_cost:
-                        best, best_cost, best_reach = (some, kind), cost, reach
-        packed = self._packed(codes, *best)
+            packed = self._packed(sample, some)
+            for reach in self.kind.reaches:
+                packed.arrays[SETTINGS][REACH] = reach
+                cost = sum(self._cost(table, packed) for table in tables)
+                if cost < best_cost:
+                    best, best_cost, best_reach = some, cost, reach
+        packed = self._packed(codes, best)
         packed.arrays[SETTINGS][REACH] = best_reach
         return packed
 
@@ -1056,10 +1057,10 @@ class PqKernel:
         """Whether bounds can pay: hardly where there is little to sum."""
         return bool(SHUFFLE) and len(codes) > WORTHWHILE and codes.size > 3 * WORTHWHILE
 
-    def _cost(self, table: NDArray[np.float32], packed: Packed, kind: Kind) -> float:
+    def _cost(self, table: NDArray[np.float32], packed: Packed) -> float:
         """About the nanoseconds that a query takes."""
         self.probe_top_k(table, packed, 10)
-        rows, costs = self.numbers[[SWEPT, SCORED, SUMMED]], np.array([(0.0, kind.cost), SCORED_NS, SUMMED_NS])
+        rows, costs = self.numbers[[SWEPT, SCORED, SUMMED]], np.array([(0.0, self.kind.cost), SCORED_NS, SUMMED_NS])
         return float(rows @ costs @ (1, len(table)))
 
     def _decoded(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -1071,10 +1072,8 @@ class PqKernel:
         fill_table(query, self.centroids, table)
         return table
 
-    def _packed(
-        self, codes: NDArray[np.uint8], centers: NDArray[np.float32] | None = None, kind: Kind | None = None
-    ) -> Packed:
-        """In the lists of the nearest centers, or in one; and in blocks for a kind of bounds."""
+    def _packed(self, codes: NDArray[np.uint8], centers: NDArray[np.float32] | None = None) -> Packed:
+        """In the lists of the nearest centers, or in one; and in blocks, if there are enough rows for bounds."""
         count, num_sub_vectors = codes.shape
         # A bound of the relative error of a float32 distance: no term is negative, each operation errs by 2^-24.
         error = (num_sub_vectors + self.codebook.shape[2] + 16) * 2.0**-22
@@ -1093,15 +1092,16 @@ class PqKernel:
             radii = np.sqrt(radii * (1.0 + error) + 1e-28)  # what underflowed is far below 1e-28
         rows, packed = np.concatenate([codes if centers is None else codes[order], coded]), np.empty(0, np.uint8)
         pieces = np.concatenate([rows[:, m : m + PIECE].ravel() for m in range(0, num_sub_vectors, PIECE)])
-        if kind is not None:
+        if self._may_bound(codes):
             code = np.arange(256, dtype=np.uint8)
-            if kind.nibbles:  # bit 7 says which
+            if self.kind.nibbles:  # bit 7 says which
                 code = (code >> 4 & 1) << 7 | code >> 5 << 4 | code & 15
-            packed = np.zeros((-(-count // LANES), -(-num_sub_vectors // kind.run) * kind.run, LANES), np.uint8)
+            packed = np.zeros(
+                (-(-count // LANES), -(-num_sub_vectors // self.kind.run) * self.kind.run, LANES), np.uint8
+            )
             for m in range(num_sub_vectors):
                 column = np.zeros(len(packed) * LANES, np.uint8)
                 column[:count] = code[rows[:count, m]]
                 packed[:, m] = column.reshape(-1, LANES)
         arrays = np.array([0.0, error, 0.0, 0.0]), packed, pieces, order.astype(np.int32), starts, radii
-        layout = layout_of(arrays), self.layout, places_of(bounds_of(kind) if kind else ())
-        return Packed((*arrays, *self.scratch), np.concatenate(layout), count)
+        return Packed((*arrays, *self.scratch), np.concatenate([layout_of(arrays), self.layout]), count)
