@@ -82,7 +82,7 @@ def test_the_answers_depend_on_the_bounds(width: int) -> None:
 
 @pytest.mark.slow
 def test_k_and_lists_may_be_larger_than_a_segment() -> None:
-    source = kernels.changed(kernels.SHIPPED, "LARGEST: Final = 16_384", "LARGEST: Final = 1024")
+    source = kernels.changed(kernels.SHIPPED, "SEGMENT: Final = 16_384", "SEGMENT: Final = 1024")
     clustered = [
         DrawnCase(L2, PqShape(128, 16, 256), "clustered", seed=1, n=20_000, k=k) for k in (10, 200, 2000, 20_000)
     ]
