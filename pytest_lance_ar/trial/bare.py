@@ -58,15 +58,9 @@ def bare(source: bytes) -> bytes | None:
         if isinstance(node, (ast.Constant, ast.JoinedStr))
         for line in range(node.lineno + 1, (node.end_lineno or 0) + 1)
     }
-    simple = {new.lineno for new in ast.walk(anew) if isinstance(new, ast.stmt) and not hasattr(new, "body")}
     lines: list[str] = []
-    last = 0  # where the statement was that the last line begins with
     for number, line in enumerate(written.split("\n"), start=1):
-        place = wanted.get(number, 0)
-        lines += [""] * (place - 1 - len(lines))
-        if place and place == last and number in simple:  # `def f(): return 1`, `x = 1; y = 2`
-            lines[-1] += (" " if lines[-1].endswith(":") else "; ") + line.strip()
-        elif line or number in of_texts:  # else before a class or a function
+        lines += [""] * (wanted.get(number, 0) - 1 - len(lines))
+        if line or number in of_texts:  # else before a class or a function
             lines.append(line)
-            last = place
     return "\n".join([*lines, ""]).encode()

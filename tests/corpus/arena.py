@@ -33,8 +33,8 @@ OF_THE_RUN = (
 """What a run may write in the project."""
 ADDED_BY_A_TRIAL = ("project/.lance_ar/trials/", "project/.lance_ar/tried/")
 """Where it may add files, and change none."""
-MAX_SECONDS = 660.0
-"""A trial's budget, and a minute: a gate that takes longer hangs."""
+MAX_SECONDS = 240.0
+"""No trial of the corpus takes as long: a gate that does hangs."""
 
 
 @dataclass(frozen=True)
