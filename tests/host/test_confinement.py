@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import pytest_lance_ar
 from pytest_lance_ar.host import confinement
 from pytest_lance_ar.host.parent import KernelFault, KernelHost
 from pytest_lance_ar.targets.registry import targets
 from pytest_lance_ar.trial.deadline import Deadline
+from tests import installed
 
 DRIVER = targets()["pq_l2"].driver
 HEAD = """
@@ -152,27 +154,29 @@ def test_what_a_wall_keeps_out(wall: str, elsewhere: Path) -> None:
     assert elsewhere.read_text() == "whole"
 
 
-HIDING = """
-import ctypes, os, sys
-from pathlib import Path
-from pytest_lance_ar.host import namespaces
-private, place = map(Path, sys.argv[1:])
-libc = ctypes.CDLL(None, use_errno=True)
-built = namespaces.build(libc, private, [str(place)], (os.getuid(), os.getgid()), [place / "gate", place / "none"])
-print(built, sorted(os.listdir(place)), os.listdir(place / "gate"))
+LOOKING = """
+from pytest_lance_ar.host.parent import KernelFault, KernelHost
+from pytest_lance_ar.trial.deadline import Deadline
+look = '''
+import os, sys
+place = os.path.dirname(sys.modules["pytest_lance_ar"].__file__)
+raise ValueError([place.endswith("site-packages/pytest_lance_ar"), *map(os.listdir, [place, place + "_shipped"])])
+'''
+with KernelHost("pytest_lance_ar.host.null_driver", core=None, deadline=Deadline.after(100)) as host:
+    try:
+        host.load(look.encode(), "kernel.py")
+    except KernelFault as fault:
+        print(fault.failure.sentence)
 """
 
 
-def test_among_libraries_the_gate_looks_empty(tmp_path: Path) -> None:
+def test_an_installed_gate_looks_empty_to_a_kernel(tmp_path: Path) -> None:
     if "namespaces" not in confinement.offered():
         pytest.skip("this host does not offer namespaces")
-    private, gate, other = tmp_path / "private", tmp_path / "site" / "gate", tmp_path / "site" / "other"
-    for directory in (private, gate, other):
-        directory.mkdir(parents=True)
-        (directory / "kernel.py").touch()
-    command = [sys.executable, "-c", HIDING, str(private), str(tmp_path / "site")]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "namespaces ['gate', 'other'] []"
+    python = installed.python_at(tmp_path / "venv")
+    installed.install(Path(pytest_lance_ar.__file__).parent, python)
+    said = subprocess.run([python, "-I", "-c", LOOKING], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "ValueError: [True, [], []]" in said.stdout
 
 
 OPEN_TO_ALL = (

@@ -107,8 +107,8 @@ def test_without_a_server_a_process_is_started_by_itself(monkeypatch: pytest.Mon
 
 
 def test_a_process_runs_where_who_asked_for_it_may() -> None:
-    core = platform.timing_core()
-    with platform.kept_off(core):
+    forkserver.begin()  # on all cores
+    with platform.kept_off(platform.timing_core()):
         allowed = os.sched_getaffinity(0)
         with KernelHost("pytest_lance_ar.host.null_driver", core=None, deadline=Deadline.after(100)) as host:
             host.await_start()
