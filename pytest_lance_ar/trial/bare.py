@@ -8,6 +8,7 @@ handed its syntax tree written anew, without docstrings, every statement on its 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -47,11 +48,10 @@ def bare(source: bytes) -> bytes | None:
             return None
     except (RecursionError, MemoryError, ValueError):
         return None
-    wanted = {
-        new.lineno: old.lineno
-        for old, new in zip(ast.walk(tree), ast.walk(anew), strict=True)
-        if isinstance(old, ast.stmt) and isinstance(new, ast.stmt)
-    }
+    pairs = zip(ast.walk(tree), ast.walk(anew), strict=True)
+    places = {new: old.lineno for old, new in pairs if isinstance(old, ast.stmt) and isinstance(new, ast.stmt)}
+    wanted = {new.lineno: place for new, place in places.items()}
+    joined = _joined(anew, places)
     of_texts = {
         line
         for node in ast.walk(anew)
@@ -60,7 +60,31 @@ def bare(source: bytes) -> bytes | None:
     }
     lines: list[str] = []
     for number, line in enumerate(written.split("\n"), start=1):
+        if number in joined:
+            lines[-1] += (" " if lines[-1].endswith(":") else "; ") + line.lstrip()
+            continue
         lines += [""] * (wanted.get(number, 0) - 1 - len(lines))
         if line or number in of_texts:  # else before a class or a function
             lines.append(line)
     return "\n".join([*lines, ""]).encode()
+
+
+def _joined(tree: ast.Module, places: Mapping[ast.stmt, int]) -> set[int]:
+    """The lines that belong to the one before: `def f(): return 1`, where all of the body stood there, `x = 1; y = 2`.
+
+    places: the line on which each statement stood.
+    """
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(node, name, None)
+            if not isinstance(block, list):  # of a lambda
+                continue
+            simple = [not {"body", "cases"} & set(one._fields) for one in block]
+            head = places.get(node) if isinstance(node, ast.stmt) and name == "body" else None
+            if all(simple) and {places[one] for one in block} == {head}:
+                found |= {one.lineno for one in block}
+            for i in range(1, len(block)):
+                if simple[i - 1] and simple[i] and places[block[i - 1]] == places[block[i]]:
+                    found.add(block[i].lineno)
+    return found
