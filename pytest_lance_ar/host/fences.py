@@ -9,6 +9,7 @@ means to can undo it, and only a kernel that fails is ever told of by it.
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 import signal
@@ -147,7 +148,7 @@ class Fences:
 
 
 def _size(dtype: str, shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def _pages(dtype: str, shape: tuple[int, ...]) -> int:

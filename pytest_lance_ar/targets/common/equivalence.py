@@ -143,12 +143,11 @@ def ulps_apart(a: np.float32, b: np.float32) -> int | None:
 
 
 def _wrong_array(what: str, got: Any, dtype: type, shape: tuple[int, ...]) -> Mismatch | None:
+    if type(got) is np.ndarray and got.dtype == dtype and got.shape == shape:
+        return None
     wanted = f"a numpy array of {np.dtype(dtype)} with shape {shape}"
-    if type(got) is not np.ndarray:
-        return Mismatch(what, (), wanted, f"a {type(got).__name__}")
-    if got.dtype != np.dtype(dtype) or got.shape != shape:
-        return Mismatch(what, (), wanted, f"{got.dtype} with shape {got.shape}")
-    return None
+    given = f"{got.dtype} with shape {got.shape}" if type(got) is np.ndarray else f"a {type(got).__name__}"
+    return Mismatch(what, (), wanted, given)
 
 
 def _tolerance(absolute: float, answer: Float32) -> float:
