@@ -59,13 +59,17 @@ USUAL: Final = {"structure": "plain", "fixture": None, "code_sets": 1, "queries"
 """What a case's text does not say."""
 
 
+def trained(vectors: Float32, shape: PqShape, distribution: str, seed: int) -> Float32:
+    """A codebook, float32 (M, K, dsub), trained on the first of these vectors, float32 (N, dim)."""
+    stream = Stream(seed, "codebook", distribution, *shape.numbers)
+    return quantizer.trained_codebook(vectors[:FIXTURE_VECTORS], shape, stream)
+
+
 @lru_cache(maxsize=16)
 def fixture(shape: PqShape, distribution: str, seed: int, count: int = BATTERY_VECTORS) -> tuple[Float32, Codes]:
     """A trained codebook, float32 (M, K, dsub), and the codes of `count` vectors, uint8 (count, M). Both read-only."""
     vectors = inputs.vectors(distribution, count, shape.dim, seed=seed, role="base")
-    codebook = quantizer.trained_codebook(
-        vectors[:FIXTURE_VECTORS], shape, Stream(seed, "codebook", distribution, *shape.numbers)
-    )
+    codebook = trained(vectors, shape, distribution, seed)
     codes = quantizer.encode(vectors, codebook)
     codebook.setflags(write=False)
     codes.setflags(write=False)

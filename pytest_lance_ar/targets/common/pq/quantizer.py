@@ -52,6 +52,27 @@ def encode(vectors: Float32, codebook: Float32) -> NDArray[np.uint8]:
     return codes
 
 
+def encode_for_timing(vectors: Float32, codebook: Float32) -> NDArray[np.uint8]:
+    """As `encode`, in half the time: where two centroids are equally near but for rounding, either may win, so that
+    another machine may code one sub-vector in ten thousand otherwise. What is timed on the codes is not told by that.
+    """
+    num_sub_vectors, num_centroids, dsub = codebook.shape
+    squares = np.einsum("mkd,mkd->mk", codebook, codebook)[:, np.newaxis]
+    right = np.concatenate([-2 * codebook.transpose(0, 2, 1), squares], axis=1)
+    parts = vectors.reshape(len(vectors), num_sub_vectors, dsub)
+    codes = np.empty((len(vectors), num_sub_vectors), np.uint8)
+    step = max(16, _PRODUCT // right[0].size)
+    left, scores = np.ones((step, dsub + 1), np.float32), np.empty((step, num_centroids), np.float32)
+    for start in range(0, len(vectors), step):  # rows that stay in the cache until all their parts are coded
+        rows = parts[start : start + step]
+        some = scores[: len(rows)]
+        for number in range(num_sub_vectors):
+            left[: len(rows), :dsub] = rows[:, number]
+            np.matmul(left[: len(rows)], right[number], out=some)
+            codes[start : start + step, number] = some.argmin(axis=1)
+    return codes
+
+
 def _parts(vectors: Float32, codebook: Float32) -> list[Float32]:
     """The sub-vectors, M times (N, dsub), C-contiguous."""
     parts = vectors.reshape(len(vectors), len(codebook), codebook.shape[2]).transpose(1, 0, 2)

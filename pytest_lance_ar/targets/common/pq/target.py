@@ -92,7 +92,9 @@ class PqTarget(Target):
 
     def workload(self, combo: Combo, queries: int, seed: int) -> Instance:
         shape = PqShape.of(combo.shape)
-        codebook, codes = cases.fixture.__wrapped__(shape, combo.distribution, seed, SPEED_VECTORS)
+        vectors = inputs.vectors(combo.distribution, SPEED_VECTORS, shape.dim, seed=seed, role="base")
+        codebook = cases.trained(vectors, shape, combo.distribution, seed)
+        codes = quantizer.encode_for_timing(vectors, codebook)
         drawn = inputs.vectors(combo.distribution, queries, shape.dim, seed=seed, role="query")
         return instance_of(self.metric, shape, codebook, [(codes, drawn)], SPEED_K)
 

@@ -81,6 +81,19 @@ def test_encode_is_the_literal_argmin(problem: tuple[Float32, Float32]) -> None:
     np.testing.assert_array_equal(codes, literal_codes(base, codebook))
 
 
+@pytest.mark.parametrize("distribution", ["clustered", "uniform", "sparse", "mostly_zero"])
+@pytest.mark.parametrize("shape", [PqShape(32, 4, 256), PqShape(27, 27, 60), PqShape(16, 1, 5)], ids=str)
+def test_codes_for_timing_are_of_centroids_as_near(distribution: str, shape: PqShape) -> None:
+    base = vectors(distribution, 9001, shape.dim, seed=7, role="base")  # more than one step, and a part of one
+    codebook = quantizer.trained_codebook(base[:500], shape, Stream(7))
+    codes, exact = quantizer.encode_for_timing(base, codebook), quantizer.encode(base, codebook)
+    assert codes.dtype == np.uint8
+    assert (codes != exact).mean() < 1e-3
+    parts, of_part = base.reshape(len(base), shape.num_sub_vectors, -1), np.arange(shape.num_sub_vectors)
+    near, nearest = (((parts - codebook[of_part, some]) ** 2).sum(axis=2) for some in (codes, exact))
+    assert (near - nearest).max() < 1e-5 * max(1, np.square(codebook).sum(axis=2).max())
+
+
 @pytest.mark.parametrize("dsub", range(1, 10))
 @pytest.mark.parametrize("centroids", [3, 37])
 def test_encode_on_dense_data(dsub: int, centroids: int) -> None:
