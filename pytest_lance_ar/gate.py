@@ -113,6 +113,7 @@ class Gate(Findings):
             self._waited += place.seconds
             if prepare:
                 self._measurement.prepare()
+            self.found_tampered(self._watch.behind())  # while the candidate is compiled
             with platform.kept_off(trial.core) if prepare else nullcontext():
                 yield
 

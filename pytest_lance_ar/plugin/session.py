@@ -53,6 +53,8 @@ class GateSession(Controller):
             self.config.stash[CODE] = self.gate.code_of_candidate
         try:
             with self.gate.at_work(LineProgress(self.config), prepare=prepare):
+                if self.gate.evidence.tampered:
+                    session.items.clear()
                 result = yield
             if self.gate.ready_to_measure and not session.config.option.collectonly:
                 self._end_workers()
@@ -63,7 +65,7 @@ class GateSession(Controller):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool | None:
-        # Nothing can save a trial whose sealed files changed: collect nothing.
+        # Nothing can save a trial whose sealed files changed: collect nothing, and run nothing.
         return True if self.gate.evidence.tampered else super().pytest_collection(session)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

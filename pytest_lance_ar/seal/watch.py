@@ -24,19 +24,20 @@ class Watch:
         self.seal = self._now()
 
     def since(self, sealed: Mapping[str, str] | None) -> tuple[str, ...]:
-        """What was changed before this run began: since the baseline, or behind the sources' back."""
+        """What was changed before this run began."""
         changes = changed(sealed, self.seal) if sealed is not None else ()
-        return (*changes, *self._contradicted(), *self._intruders())
+        return (*changes, *self._intruders())
+
+    def behind(self) -> tuple[str, ...]:
+        """What is not what its source says. The first look takes as long as compiling the package does."""
+        return contradicted(self._root, self._compiled, self._beside())
 
     def meanwhile(self) -> tuple[str, ...]:
         """What was changed since this run began."""
-        return (*changed(self.seal, self._now()), *self._contradicted(), *self._intruders())
+        return (*changed(self.seal, self._now()), *self.behind(), *self._intruders())
 
     def _now(self) -> dict[str, str]:
         return fingerprint(self._root, unsealed=self._unsealed, beside=self._beside())
-
-    def _contradicted(self) -> tuple[str, ...]:
-        return contradicted(self._root, self._compiled, self._beside())
 
     def _intruders(self) -> tuple[str, ...]:
         root = self._root.resolve()

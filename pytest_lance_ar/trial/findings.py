@@ -30,6 +30,9 @@ class Findings:
         correctness = self.evidence.correctness
         return self.will_measure and not correctness.failed and not correctness.missing
 
+    def found_tampered(self, files: Iterable[str]) -> None:
+        self.evidence = replace(self.evidence, tampered=tuple(dict.fromkeys((*self.evidence.tampered, *files))))
+
     def examination_ended(self, examination: Examination, seconds: float) -> None:
         """seconds: since the trial began, without waiting for others."""
         correctness = self.evidence.correctness
@@ -66,9 +69,9 @@ class Findings:
             phases |= {name: check.seconds for name, check in checks.items() if check}
         phases["waiting"] = waited
         phases["other"] = seconds - sum(phases.values())
+        self.found_tampered(tampered)
         self.evidence = replace(
             self.evidence,
-            tampered=tuple(dict.fromkeys((*self.evidence.tampered, *tampered))),
             total_seconds=seconds,
             waited_seconds=waited,
             phases=phases,

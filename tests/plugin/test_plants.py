@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import marshal
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from _pytest.assertion.rewrite import PYC_TAIL, get_cache_dir
 
 from tests import kernels
 from tests.plugin.test_plugin import MEASURE
@@ -154,3 +156,18 @@ def test_a_plant_never_ends_in_0(judged: Path, tmp_path: Path, plant: Plant) -> 
 def test_some_of_them_for_every_run(judged: Path, tmp_path: Path, name: str) -> None:
     (plant,) = (plant for plant in PLANTS if plant.name == name)
     test_a_plant_never_ends_in_0(judged, tmp_path, plant)
+
+
+def test_a_compiled_conftest_that_says_something_else(judged: Path, tmp_path: Path) -> None:
+    def planted(project: Path) -> None:
+        source = project / "conftest.py"
+        compiled = get_cache_dir(source) / (source.stem + PYC_TAIL)
+        header = compiled.read_bytes()[:16]
+        compiled.write_bytes(header + marshal.dumps(compile(MEASURE + KEEPS, str(source), "exec")))
+
+    done = outcome(judged, tmp_path / "project", Plant("a compiled conftest", {}, MODULE, change=planted))
+    words = done.stdout + done.stderr
+    assert done.returncode == 10, words
+    assert "conftest" in words
+    assert "not what its source says" in words
+    assert " passed" not in words  # nothing can save it: no test ran
