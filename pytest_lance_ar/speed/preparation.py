@@ -137,12 +137,12 @@ class Preparation:
         for kernel in self._kernels.values():
             self._check()
             self.foundry.forge(kernel)
+        self.workloads = self._dug(self._quarries[0])
         # In random order here and below: a kernel that knew its side could be slow as the incumbent, to be beaten.
         for _ in range(2):
             first = secrets.choice((True, False))
             sides = {which: self._side(which) for which in (first, not first)}
             self.pairs.append((sides[True], sides[False]))
-        self.workloads = self._dug(self._quarries[0])
         sides_of_all = [side for pair in self.pairs for side in pair]
         for side in secrets.SystemRandom().sample(sides_of_all, len(sides_of_all)):
             self._check()
