@@ -1,11 +1,12 @@
 """How often is the gate right, and how long does it take? Real trials, one after the other, on this machine.
 
-    python tests/benchmark_trials.py equal:60 gain:2:30 gain:3:30 loss:10 incorrect:10 shipped:10 first:3 again:3
+    python tests/benchmark_trials.py equal:60 layout:30 gain:2:30 gain:3:30 loss:10 incorrect:10 shipped:10 first:10
     python tests/benchmark_trials.py equal:10 incorrect:10 --against-tree ../before
     python tests/benchmark_trials.py --simulate 1000
     python tests/benchmark_trials.py --together 8
 
-Each trial is a `pytest --lance-ar` of its own in a directory of its own. KIND:N or KIND:PERCENT:N:
+Each trial is a `pytest --lance-ar` of its own, as in a night of trials: on the state that a trial of the incumbent has
+left behind, the same one for all trials of a kind. KIND:N or KIND:PERCENT:N:
   equal      the plain kernel against itself with another comment
   layout     the plain kernel behind 0 to 13 compiled functions that nobody calls, against itself
   gain       against itself made so many percent slower
@@ -13,7 +14,6 @@ Each trial is a `pytest --lance-ar` of its own in a directory of its own. KIND:N
   incorrect  with distances that are 0.1% too large
   shipped    the shipped kernel against itself with another comment
   first      the shipped kernel without an incumbent, as in a fresh clone
-  again      the shipped kernel with another comment, on the state that `first` leaves behind
 --against-tree times every trial once more with another checkout, in turns, and prints the ratio of the medians; that
 checkout is installed in its own .venv, as its README says. --simulate: error rates and power of the statistics alone,
 in the synthetic worlds of the tests. --together: so many `evaluate` at once, one of them of an endless loop.
@@ -25,6 +25,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -91,12 +92,11 @@ SIMULATED_PCT: Final = (-5.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0)
 
 @dataclass(frozen=True)
 class Trial:
-    """What is judged: a candidate, against an incumbent, or against none; `before` runs first, on the same state."""
+    """What is judged: a candidate, against an incumbent, or against none."""
 
     kind: str
     candidate: Kernel
     incumbent: Kernel | None
-    before: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -110,22 +110,41 @@ class Outcome:
     phases: dict[str, float]
 
 
-def run(trial: Trial, python: str) -> Outcome:
-    """Run the gate that a Python has installed. The seconds are the process's, from start to exit."""
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        command = [python, "-m", "pytest", "--lance-ar", "--rootdir", str(place), "--lance-ar-kernel=candidate.py"]
-        if trial.before is not None:
-            place.joinpath("candidate.py").write_bytes(trial.before.source)
-            subprocess.run(command, cwd=place, stdout=subprocess.DEVNULL, check=True)
-        place.joinpath("candidate.py").write_bytes(trial.candidate.source)
+class Gate:
+    """The gate that a Python has installed, in a directory of its own."""
+
+    def __init__(self, python: str, place: Path) -> None:
+        self._command = [python, "-m", "pytest", "--lance-ar", "--lance-ar-kernel=candidate.py"]
+        self._place = place / "project"
+        self._states = place / "states"
+
+    def run(self, trial: Trial) -> Outcome:
+        """The seconds are the process's, from start to exit."""
+        self._begin_anew()
         if trial.incumbent is not None:
-            place.joinpath("incumbent.py").write_bytes(trial.incumbent.source)
-            command.append("--lance-ar-against=incumbent.py")
+            state = self._states / trial.incumbent.sha256
+            if not state.exists():
+                self._judge(trial.incumbent)
+                shutil.copytree(self._place, state, symlinks=True)
+            else:
+                shutil.copytree(state, self._place, symlinks=True, dirs_exist_ok=True)
         begun = time.monotonic()
-        subprocess.run([*command, "--lance-ar-json=report.json"], cwd=place, stdout=subprocess.DEVNULL, check=False)
+        self._judge(trial.candidate, "--lance-ar-json=.report.json")
         seconds = time.monotonic() - begun
-        report = json.loads(place.joinpath("report.json").read_text())
+        return outcome_of(json.loads(self._place.joinpath(".report.json").read_text()), seconds)
+
+    def _begin_anew(self) -> None:
+        if self._place.exists():
+            shutil.rmtree(self._place)
+        self._place.mkdir(parents=True)
+
+    def _judge(self, kernel: Kernel, *options: str) -> None:
+        self._place.joinpath("candidate.py").write_bytes(kernel.source)
+        command = [*self._command, "--rootdir", str(self._place), *options]
+        subprocess.run(command, cwd=self._place, stdout=subprocess.DEVNULL, check=False)
+
+
+def outcome_of(report: dict[str, Any], seconds: float) -> Outcome:
     return Outcome(
         report["verdict"],
         seconds,
@@ -147,15 +166,14 @@ def behind_dead_code(kernel: Kernel, number: int) -> Kernel:
 
 
 def trials_of(wanted: Sequence[tuple[str, float, int]], plain: Kernel, shipped: Kernel) -> Iterator[Trial]:
-    makers: dict[str, Callable[[float, int], tuple[Kernel, Kernel | None, Kernel | None]]] = {
-        "equal": lambda _, i: (twin(plain, i), plain, None),
-        "layout": lambda _, i: (behind_dead_code(plain, i % (MOST_DEAD + 1)), plain, None),
-        "gain": lambda share, _: (plain, handicapped(plain, share, target_of(plain.source)), None),
-        "loss": lambda *_: (Kernel(plain.name, plain.source + SLOWER), plain, None),
-        "incorrect": lambda *_: (Kernel(plain.name, plain.source + WRONG), plain, None),
-        "shipped": lambda _, i: (twin(shipped, i), shipped, None),
-        "first": lambda *_: (shipped, None, None),
-        "again": lambda _, i: (twin(shipped, i), None, shipped),
+    makers: dict[str, Callable[[float, int], tuple[Kernel, Kernel | None]]] = {
+        "equal": lambda _, i: (twin(plain, i), plain),
+        "layout": lambda _, i: (behind_dead_code(plain, i % (MOST_DEAD + 1)), plain),
+        "gain": lambda share, _: (plain, handicapped(plain, share, target_of(plain.source))),
+        "loss": lambda *_: (Kernel(plain.name, plain.source + SLOWER), plain),
+        "incorrect": lambda *_: (Kernel(plain.name, plain.source + WRONG), plain),
+        "shipped": lambda _, i: (twin(shipped, i), shipped),
+        "first": lambda *_: (shipped, None),
     }
     for kind, percent, count in wanted:
         name = f"{kind} {percent:g}%" if kind in WITH_PERCENT else kind
@@ -193,13 +211,13 @@ def stored_number(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def measure(trials: Iterator[Trial], pythons: dict[str, str]) -> None:
-    """Run all trials, with every Python in turns, and print a table."""
+def measure(trials: Iterator[Trial], gates: dict[str, Gate]) -> None:
+    """Run all trials, with every gate in turns, and print a table."""
     outcomes: dict[tuple[str, str], list[Outcome]] = {}
     for number, trial in enumerate(trials):
-        trees = list(pythons)
+        trees = list(gates)
         for tree in trees if number % 2 else trees[::-1]:
-            outcome = run(trial, pythons[tree])
+            outcome = gates[tree].run(trial)
             outcomes.setdefault((trial.kind, tree), []).append(outcome)
             print(f"{trial.kind}, {tree}: {outcome}", file=sys.stderr, flush=True)
     print(
@@ -207,10 +225,10 @@ def measure(trials: Iterator[Trial], pythons: dict[str, str]) -> None:
         "  median seconds of each phase; verdicts"
     )
     for (kind, tree), results in sorted(outcomes.items()):
-        print(summary(f"{kind}, {tree}" if len(pythons) > 1 else kind, results))
+        print(summary(f"{kind}, {tree}" if len(gates) > 1 else kind, results))
     for kind in dict.fromkeys(kind for kind, _ in outcomes):
-        if len(pythons) > 1:
-            here, there = (statistics.median(o.seconds for o in outcomes[kind, tree]) for tree in pythons)
+        if len(gates) > 1:
+            here, there = (statistics.median(o.seconds for o in outcomes[kind, tree]) for tree in gates)
             print(f"{kind}: {here / there:.2f} of the seconds of the other tree")
         if kind == "equal" and len(outcomes[kind, "here"]) > 1:
             print(stored_number(outcomes[kind, "here"]))
@@ -260,7 +278,7 @@ def together(number: int, plain: Kernel) -> list[tuple[str, float, dict[str, flo
 def wish(text: str) -> tuple[str, float, int]:
     kind, *rest = text.split(":")
     percent, count = (rest[0], rest[1]) if kind in WITH_PERCENT else ("0", *rest)
-    if kind not in (*WITH_PERCENT, "loss", "equal", "layout", "incorrect", "shipped", "first", "again"):
+    if kind not in (*WITH_PERCENT, "loss", "equal", "layout", "incorrect", "shipped", "first"):
         raise argparse.ArgumentTypeError(f"no kind of trial: {kind}")
     return kind, float(percent), int(count)
 
@@ -280,7 +298,9 @@ def main() -> None:
         if not os.access(pythons["there"], os.X_OK):
             parser.error(f"{pythons['there']} does not run; install that checkout in its own .venv")
     if options.trials:
-        measure(trials_of(options.trials, plain, shipped), pythons)
+        with tempfile.TemporaryDirectory() as directory:
+            gates = {tree: Gate(python, Path(directory, tree)) for tree, python in pythons.items()}
+            measure(trials_of(options.trials, plain, shipped), gates)
     if options.simulate:
         simulate(options.simulate)
     if options.together:
