@@ -9,7 +9,7 @@ Each trial is a `pytest --lance-ar` of its own, as in a night of trials: on the 
 left behind, the same one for all trials of a kind. KIND:N or KIND:PERCENT:N:
   equal      the plain kernel against itself with another comment
   layout     the plain kernel behind 0 to 13 compiled functions that nobody calls, against itself
-  gain       against itself made so many percent slower
+  gain       against itself made so many percent slower, by `--lance-ar-against`
   loss       with its table made twice, about 10% slower, against itself
   incorrect  with distances that are 0.1% too large
   shipped    the shipped kernel against itself with another comment
@@ -92,11 +92,12 @@ SIMULATED_PCT: Final = (-5.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0)
 
 @dataclass(frozen=True)
 class Trial:
-    """What is judged: a candidate, against an incumbent, or against none."""
+    """What is judged: a candidate, against an incumbent, or against none. rival: an incumbent for this run alone."""
 
     kind: str
     candidate: Kernel
     incumbent: Kernel | None
+    rival: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,12 @@ class Gate:
                 shutil.copytree(self._place, state, symlinks=True)
             else:
                 shutil.copytree(state, self._place, symlinks=True, dirs_exist_ok=True)
+        options = ["--lance-ar-json=.report.json"]
+        if trial.rival is not None:
+            self._place.joinpath("rival.py").write_bytes(trial.rival.source)
+            options.append("--lance-ar-against=rival.py")
         begun = time.monotonic()
-        self._judge(trial.candidate, "--lance-ar-json=.report.json")
+        self._judge(trial.candidate, *options)
         seconds = time.monotonic() - begun
         return outcome_of(json.loads(self._place.joinpath(".report.json").read_text()), seconds)
 
@@ -166,14 +171,15 @@ def behind_dead_code(kernel: Kernel, number: int) -> Kernel:
 
 
 def trials_of(wanted: Sequence[tuple[str, float, int]], plain: Kernel, shipped: Kernel) -> Iterator[Trial]:
-    makers: dict[str, Callable[[float, int], tuple[Kernel, Kernel | None]]] = {
-        "equal": lambda _, i: (twin(plain, i), plain),
-        "layout": lambda _, i: (behind_dead_code(plain, i % (MOST_DEAD + 1)), plain),
-        "gain": lambda share, _: (plain, handicapped(plain, share, target_of(plain.source))),
-        "loss": lambda *_: (Kernel(plain.name, plain.source + SLOWER), plain),
-        "incorrect": lambda *_: (Kernel(plain.name, plain.source + WRONG), plain),
-        "shipped": lambda _, i: (twin(shipped, i), shipped),
-        "first": lambda *_: (shipped, None),
+    makers: dict[str, Callable[[float, int], tuple[Kernel, Kernel | None, Kernel | None]]] = {
+        "equal": lambda _, i: (twin(plain, i), plain, None),
+        "layout": lambda _, i: (behind_dead_code(plain, i % (MOST_DEAD + 1)), plain, None),
+        # That one waits, so it imports what no kernel may: it is nobody's incumbent.
+        "gain": lambda share, _: (plain, None, handicapped(plain, share, target_of(plain.source))),
+        "loss": lambda *_: (Kernel(plain.name, plain.source + SLOWER), plain, None),
+        "incorrect": lambda *_: (Kernel(plain.name, plain.source + WRONG), plain, None),
+        "shipped": lambda _, i: (twin(shipped, i), shipped, None),
+        "first": lambda *_: (shipped, None, None),
     }
     for kind, percent, count in wanted:
         name = f"{kind} {percent:g}%" if kind in WITH_PERCENT else kind
