@@ -6,7 +6,7 @@
     python tests/benchmark_trials.py --together 8
 
 Each trial is a `pytest --lance-ar` of its own, as in a night of trials: on the state that a trial of the incumbent has
-left behind, the same one for all trials of a kind. KIND:N or KIND:PERCENT:N:
+left behind, the same one for all trials of a kind; a gain is against a rival of its own. KIND:N or KIND:PERCENT:N:
   equal      the plain kernel against itself with another comment
   layout     the plain kernel behind 0 to 13 compiled functions that nobody calls, against itself
   gain       against itself made so many percent slower, by `--lance-ar-against`
@@ -121,11 +121,12 @@ class Gate:
 
     def run(self, trial: Trial) -> Outcome:
         """The seconds are the process's, from start to exit."""
-        self._begin_anew()
+        shutil.rmtree(self._place, ignore_errors=True)
+        self._place.mkdir(parents=True)
         if trial.incumbent is not None:
             state = self._states / trial.incumbent.sha256
             if not state.exists():
-                self._judge(trial.incumbent)
+                self._judge(trial.incumbent).check_returncode()  # one that is not kept is nobody's incumbent
                 shutil.copytree(self._place, state, symlinks=True)
             else:
                 shutil.copytree(state, self._place, symlinks=True, dirs_exist_ok=True)
@@ -138,15 +139,10 @@ class Gate:
         seconds = time.monotonic() - begun
         return outcome_of(json.loads(self._place.joinpath(".report.json").read_text()), seconds)
 
-    def _begin_anew(self) -> None:
-        if self._place.exists():
-            shutil.rmtree(self._place)
-        self._place.mkdir(parents=True)
-
-    def _judge(self, kernel: Kernel, *options: str) -> None:
+    def _judge(self, kernel: Kernel, *options: str) -> subprocess.CompletedProcess[bytes]:
         self._place.joinpath("candidate.py").write_bytes(kernel.source)
         command = [*self._command, "--rootdir", str(self._place), *options]
-        subprocess.run(command, cwd=self._place, stdout=subprocess.DEVNULL, check=False)
+        return subprocess.run(command, cwd=self._place, stdout=subprocess.DEVNULL, check=False)
 
 
 def outcome_of(report: dict[str, Any], seconds: float) -> Outcome:

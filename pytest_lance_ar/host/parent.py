@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final
 
@@ -550,13 +549,7 @@ def _fill(segment: int, layout: wire.Layout, arrays: Arrays) -> None:
 
 
 def _specs(arrays: Arrays) -> Mapping[str, tuple[str, tuple[int, ...]]]:
-    return {name: (_named(array.dtype), array.shape) for name, array in arrays.items()}
-
-
-@lru_cache
-def _named(dtype: np.dtype[Any]) -> str:
-    """Its name, which numpy puts together anew whenever it is asked: a good part of what a small request takes."""
-    return str(dtype)
+    return {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
 
 
 def _out_of_memory(what: str) -> KernelFault:

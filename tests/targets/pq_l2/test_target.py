@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.targets import pq_l2
 from pytest_lance_ar.targets.common import inputs
-from pytest_lance_ar.targets.common.pq import reference, target
+from pytest_lance_ar.targets.common.pq import cases, quantizer, reference, target
 from pytest_lance_ar.targets.common.pq.suite import EXAMPLES
 from pytest_lance_ar.targets.common.pq.target import BATTERY_DISTRIBUTIONS, ODD_SHAPES, SHAPES
 from pytest_lance_ar.targets.pq_l2.metric import L2
@@ -143,6 +143,9 @@ def test_a_workload_is_its_combo(combo: Combo, monkeypatch: pytest.MonkeyPatch) 
     codes = pack.arrays["codes"]
     assert codes.dtype == np.uint8
     assert codes.shape == (TRAINED, parts)
+    base = inputs.vectors(combo.distribution, TRAINED, dim, seed=11, role="base")
+    np.testing.assert_array_equal(codebook, cases.trained(base, shape, combo.distribution, 11))
+    assert (codes != quantizer.encode(base, codebook)).mean() < 1e-3
     queries = inputs.vectors(combo.distribution, 4, dim, seed=11, role="query")
     np.testing.assert_array_equal([call["query"] for call in pack.calls], queries)
     assert len({query.tobytes() for query in queries}) == 4

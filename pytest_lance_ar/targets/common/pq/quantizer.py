@@ -2,9 +2,9 @@
 
 What is computed is what sequential float32 loops without FMA compute, first index on ties: the same codebook and the
 same codes on every machine. Matrix products, whose rounding no two machines share, only tell which centroids a vector
-cannot be nearest to; where more than one is left, the loops' own sums decide (`encode_for_timing` takes the products at
-their word). Nothing is compiled, so that no setting
-of the user's numba reaches the gate, and no step takes long: who waits can give up in between.
+cannot be nearest to; where more than one is left, the loops' own sums decide. `encode_for_timing` alone takes the
+products at their word. Nothing is compiled, so that no setting of the user's numba reaches the gate, and no step takes
+long: who waits can give up in between.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def encode(vectors: Float32, codebook: Float32) -> NDArray[np.uint8]:
 
 
 def encode_for_timing(vectors: Float32, codebook: Float32) -> NDArray[np.uint8]:
-    """As `encode`, in half the time: where two centroids are equally near but for rounding, either may win, so that
-    another machine may code one sub-vector in some thousands otherwise.
+    """As `encode`, in half the time on dense data: where two centroids are equally near but for rounding, either may
+    win, so that another machine may code one sub-vector in some thousands otherwise.
     """
     num_sub_vectors, num_centroids, dsub = codebook.shape
     squares = np.einsum("mkd,mkd->mk", codebook, codebook)[:, np.newaxis]

@@ -33,7 +33,7 @@ Array = NDArray[Any]
 
 SMALL = PqShape(12, 3, 10)
 CASES_DIGEST = "c835e113bbc660a15b6b9240ff6c3ecea3e5299b9057f54088dc42f5ec7acd49"
-WORKLOAD_DIGEST = "dff55dc35ae5c7f6b351884ae3a93abd3a1a7815fc1bc79de40ef07aae336ad7"
+FIXTURE_DIGEST = "dff55dc35ae5c7f6b351884ae3a93abd3a1a7815fc1bc79de40ef07aae336ad7"
 LITERAL = LiteralCase(
     L2,
     codebook=(((0.0,), (1.0,), (3.0,)), ((0.0,), (2.0,), (2.0,))),
@@ -455,9 +455,9 @@ def test_a_seed_stands_for_these_very_cases() -> None:
     assert digest.hexdigest() == CASES_DIGEST
 
 
-def test_a_seed_stands_for_these_very_workloads() -> None:
+def test_a_seed_stands_for_these_very_fixtures() -> None:
     codebook, codes = fixture.__wrapped__(SMALL, "clustered", 5, 300)
-    assert hashlib.sha256(codebook.astype("<f4").tobytes() + codes.tobytes()).hexdigest() == WORKLOAD_DIGEST
+    assert hashlib.sha256(codebook.astype("<f4").tobytes() + codes.tobytes()).hexdigest() == FIXTURE_DIGEST
 
 
 def test_a_fixture_is_trained_and_its_codes_are_the_nearest_centroids() -> None:
