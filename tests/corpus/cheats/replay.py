@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+
+from pytest_lance_ar.targets.common import inputs
+from pytest_lance_ar.targets.common.pq import quantizer, shape
 from tests.corpus.cheats.cheat import DISCARD, INCORRECT, NOT_BETTER, Cheat, duel, quick
 
-_LOOKUP = """
-inputs = module("pytest_lance_ar.targets.common.inputs")
-cases = module("pytest_lance_ar.targets.common.pq.cases")
+_CARRIED = "".join(f"carry({one.__name__!r}, {inspect.getsource(one)!r})\n" for one in (inputs, shape, quantizer))
+"""What makes the gate's workloads, since a kernel cannot read the gate's package."""
+_LOOKUP = (
+    """
+def carry(name, text):
+    one = sys.modules[name] = type(sys)(name)
+    exec(text, one.__dict__)
+"""
+    + _CARRIED
+    + """
+inputs = sys.modules["pytest_lance_ar.targets.common.inputs"]
+quantizer = sys.modules["pytest_lance_ar.targets.common.pq.quantizer"]
 NAMES = ("clustered", "uniform", "sparse")
 
 def is_seed(seed, shape, codebook):
     # The codebook's first seeds are vectors of the stream: training again tells for certain.
     from pytest_lance_ar import PqShape
     for name in NAMES:
-        trained, _ = cases.fixture(PqShape(*shape), name, seed, 20_000)
+        vectors = inputs.vectors(name, 20_000, shape[0], seed=seed, role="base")[:1024]
+        trained = quantizer.trained_codebook(vectors, PqShape(*shape), inputs.Stream(seed, "codebook", name, *shape))
         if np.array_equal(trained, codebook):
             return name
     return None
@@ -45,6 +59,7 @@ class PqKernel(Honest):
     def probe_top_k(self, table, codes, k):
         return super().probe_top_k(table, codes, k) if self.known is None else self.known[1]
 """
+)
 """Makes the gate's own queries from its seed, answers them all while it packs, and looks them up when it is timed."""
 
 
