@@ -123,10 +123,16 @@ for child in gates("Child"):
         "expectation_replaced",
         "patches the comparison and the reference, in the only process it has",
         """
-equivalence = module("pytest_lance_ar.targets.common.equivalence")
-equivalence.compare_array = equivalence.compare_top_k = lambda *_, **_more: None
-module("pytest_lance_ar.targets.common.pq.answers").compare_answer = lambda *_: None
-module("pytest_lance_ar.trial.verdict").decide = lambda *_: None
+for place, name in (
+    ("targets.common.equivalence", "compare_array"),
+    ("targets.common.equivalence", "compare_top_k"),
+    ("targets.common.pq.answers", "compare_answer"),
+    ("trial.verdict", "decide"),
+):
+    try:
+        setattr(module("pytest_lance_ar." + place), name, lambda *_, **_more: None)
+    except ImportError:  # it is not there to be read; where it is, that gains nothing either
+        pass
 """,
     ),
     wrong(
