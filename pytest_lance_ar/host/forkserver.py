@@ -1,8 +1,9 @@
-"""A warm process, from which those of kernels are forked: numpy and numba are imported once a run.
+"""A warm process, from which those of kernels are forked: numpy and numba are imported once a run, and numba's tables
+of types and operations are filled once.
 
 It is there before any kernel is, loads none, and hears the gate alone. What it forks is the gate's own child: its
 parent ends at once, and the gate adopts it. So nothing of a kernel ever reaches this process, and what it hands on is
-what a process has that has just imported numba. Where there is none, processes are started one by one.
+what a process has that is about to compile its first function. Where there is none, processes are started one by one.
 """
 
 from __future__ import annotations
@@ -167,8 +168,8 @@ def forked(
 
 def serve(channel_number: int) -> None:
     """Entry point of the server: fork what the gate asks for, until the gate is gone."""
-    importlib.import_module("numba")
     importlib.import_module("pytest_lance_ar.host.child")
+    importlib.import_module("pytest_lance_ar.host.code_cache").warm_up()
     channel = socket.socket(fileno=channel_number)
     gc.collect()
     gc.freeze()  # else a collection touches, and so copies, what is shared

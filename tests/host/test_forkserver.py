@@ -84,6 +84,18 @@ def test_its_environment_is_small_and_its_own(tmp_path: Path, monkeypatch: pytes
     assert "NUMBA_DISABLE_JIT" not in " ".join(rest)
 
 
+def test_what_numba_needs_for_its_first_function_is_there(tmp_path: Path) -> None:
+    statement = """if True:
+    import sys
+    import numba, numpy
+    there = set(sys.modules)
+    numba.njit("float32[:](float32[:])")(lambda x: numpy.sqrt(x + numba.float32(1)))
+    print(sorted(name for name in {*sys.modules} - there if name.startswith("numba.")))
+    """
+    assert run(statement, tmp_path).wait() == 0
+    assert tmp_path.joinpath("output").read_text() == "[]\n"
+
+
 @pytest.mark.parametrize(("statement", "status"), [("raise SystemExit(3)", 1), ("import os; os._exit(7)", 7)])
 def test_how_it_ended_is_known(tmp_path: Path, statement: str, status: int) -> None:
     assert run(statement, tmp_path).wait() == status
