@@ -43,7 +43,7 @@ SMALL = PqShape(32, 8, 256)
 
 def test_earlier_falsifying_examples(examiner: Examiner, earlier_cases: list[str]) -> None:
     """What an earlier trial's kernel failed on is tried first."""
-    first = DrawnCase(PqShape(2, 1, 2), "uniform", seed=0, partitions=2, most=2, visits=2, k=1)
+    first = DrawnCase(PqShape(4, 2, 2), "uniform", seed=0, partitions=2, most=2, visits=2, k=1)
     for spec in [first.spec, *earlier_cases]:
         examiner.examine(specs.parse(spec))
 
