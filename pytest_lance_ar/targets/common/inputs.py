@@ -85,8 +85,11 @@ class Stream:
 
     def normal(self, count: int) -> Float32:
         """N(0,1): the sum of two values from a table of 65,536 quantiles, over the square root of two."""
-        table = _normal_quantiles()
-        return np.asarray((table[self.u16(count)] + table[self.u16(count)]) * _SQRT_HALF, dtype=np.float32)
+        table = _normal_quantiles()  # as long as 16 bits reach: no index is to be looked at, none wraps
+        values: Float32 = table.take(self.u16(count), mode="wrap")
+        values += table.take(self.u16(count), mode="wrap")
+        values *= _SQRT_HALF
+        return values
 
     def uniform(self, count: int) -> Float32:
         """Uniform on [-1, 1), on a grid of 2^-23: exact in float32."""

@@ -66,6 +66,8 @@ class Searcher:
         self._metric = metric
         self._by_dimension = np.ascontiguousarray(codebook.transpose(2, 0, 1))
         self._columns = np.ascontiguousarray(codes.T)
+        num_sub_vectors, num_centroids, _ = codebook.shape
+        self._rows = num_centroids * np.arange(num_sub_vectors)[:, np.newaxis]  # where a table's rows begin
 
     def distance_table(self, query: Float32) -> Float32:
         """As `distance_table` of this module."""
@@ -88,14 +90,14 @@ class Searcher:
         columns = self._columns if ids is None else self._columns[:, ids]
         num_sub_vectors, count = columns.shape
         if num_sub_vectors * count <= FEW:
-            entries = table[np.arange(num_sub_vectors)[:, np.newaxis], columns]
+            entries = table.take(columns + self._rows)
             total: Float32 = np.add.accumulate(entries, axis=0, dtype=np.float32)[-1].copy()
         else:
             total = np.empty(count, np.float32)
             for start in range(0, count, BLOCK):
                 part = np.zeros(min(BLOCK, count - start), np.float32)
                 for row, column in zip(table, columns[:, start : start + BLOCK], strict=True):
-                    part += row[column]
+                    part += row.take(column)
                 total[start : start + BLOCK] = part
         total.setflags(write=False)
         return total
