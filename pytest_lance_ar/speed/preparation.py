@@ -64,8 +64,9 @@ class Preparation:
         self._error: BaseException | None = None
         self._hosts: list[KernelHost] = []
         self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
-        with platform.kept_to(core):
+        with platform.kept_off(core):
             self._quarries = [Quarry(target, queries, self.seed)]
+        with platform.kept_to(core):
             self._thread.start()
 
     def hurry(self) -> None:
@@ -133,10 +134,11 @@ class Preparation:
         self._closed.wait()
 
     def _prepare(self) -> None:
-        # The candidate first: the suite waits for it.
-        for kernel in self._kernels.values():
-            self._check()
-            self.foundry.forge(kernel)
+        # The candidate first, and nothing beside it on this core: the suite waits for it, on the other one.
+        self.foundry.forge(self._kernels[True])
+        self._quarries[0].keep_to(self._core)
+        self._check()
+        self.foundry.forge(self._kernels[False])
         self.workloads = self._dug(self._quarries[0])
         # In random order here and below: a kernel that knew its side could be slow as the incumbent, to be beaten.
         for _ in range(2):

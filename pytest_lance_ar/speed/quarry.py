@@ -16,7 +16,7 @@ from pytest_lance_ar.targets.protocol import Combo, Instance, Target
 from pytest_lance_ar.targets.registry import reference_of, referenced
 
 NICENESS: Final = 10
-"""What is compiled is waited for first. From the very start: imports beside it would cost it a fifth of a second."""
+"""The gate comes first, and does from their very start: imports take long."""
 _STATEMENT: Final = (
     f"import os; os.nice({NICENESS}); "
     "from pytest_lance_ar.speed.quarry import main; main({target!r}, {combos!r}, {queries}, {seed})"
@@ -48,6 +48,13 @@ class Quarry:
         with self._changed:
             if self._at_work == 1 and len(self._built) < len(self._target.combos) and not self._closed:
                 self._start(range(len(self._target.combos)))
+
+    def keep_to(self, core: int | None) -> None:
+        """From now on, build from the larger end on this core alone."""
+        if core is not None:
+            for digger in self._diggers[:1]:
+                with suppress(OSError):  # it is over
+                    os.sched_setaffinity(digger.pid, {core})
 
     def wait(self, patience: Callable[[], float]) -> list[Instance]:
         """All workloads, in the order of the combos. `patience` tells the seconds that are left.
