@@ -51,10 +51,11 @@ class Quarry:
 
     def keep_to(self, core: int | None) -> None:
         """From now on, build from the larger end on this core alone."""
-        if core is not None:
-            for digger in self._diggers[:1]:
-                with suppress(OSError):  # it is over
-                    os.sched_setaffinity(digger.pid, {core})
+        with self._changed:
+            if core is None or self._closed or not self._diggers:
+                return
+            with suppress(OSError):  # it is over
+                os.sched_setaffinity(self._diggers[0].pid, {core})
 
     def wait(self, patience: Callable[[], float]) -> list[Instance]:
         """All workloads, in the order of the combos. `patience` tells the seconds that are left.

@@ -89,3 +89,10 @@ def test_what_is_built_needs_no_hurry() -> None:
         assert len(quarry._diggers) == 1
     finally:
         quarry.close()
+
+
+def test_who_is_done_or_was_never_begun_can_be_sent_to_any_core() -> None:
+    for quarry in (Quarry(TARGET, 2, 5), Quarry(Slow(), 1, 0)):
+        quarry.close()
+        quarry.keep_to(0)
+        quarry.keep_to(None)
