@@ -19,3 +19,11 @@ def _no_workflow() -> Iterator[None]:
         for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture
+def no_look_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For many trials whose seal is not the point: the package's compiled files take half a second each time."""
+    from pytest_lance_ar.seal.watch import Watch
+
+    monkeypatch.setattr(Watch, "behind", lambda _self: ())

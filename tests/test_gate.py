@@ -30,6 +30,8 @@ from pytest_lance_ar.trial.options import OptionError, Options
 from pytest_lance_ar.trial.verdict import ExitCode, decide
 from tests.builders import WRONG, all_passed, incorrect, speed_of
 
+pytestmark = pytest.mark.usefixtures("no_look_behind")
+
 FIRST = "class PqKernel: ...  # first\n"
 SECOND = "class PqKernel: ...  # second\n"
 GAIN = speed_of(0.9)

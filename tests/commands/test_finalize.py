@@ -15,6 +15,8 @@ from pytest_lance_ar.trial.kernel_source import Kernel
 from tests.builders import guard, guards_of, speed_of
 from tests.test_gate import trial, write_kernel
 
+pytestmark = pytest.mark.usefixtures("no_look_behind")
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

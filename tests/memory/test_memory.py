@@ -19,6 +19,8 @@ from pytest_lance_ar.trial.options import OptionError, Options
 from tests.builders import combos_of, incorrect, speed_of
 from tests.test_gate import conclude, gate_of, trial, write_kernel
 
+pytestmark = pytest.mark.usefixtures("no_look_behind")
+
 KERNEL = '"""A kernel."""\n\n\nclass PqKernel:\n    def f(self, a):\n        b = a + 1\n        return b\n'
 RENAMED = "# words\nclass PqKernel:\n    def f(self, x):\n        y = x + 1\n\n        return y\n"
 NAMES = ("kernel/pq_l2.py", "conftest.py")

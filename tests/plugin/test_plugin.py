@@ -306,6 +306,7 @@ def test_another_plugins_failure_at_the_end_is_no_verdict_of_ours(project: pytes
     assert gate(project).ret == 70
 
 
+@pytest.mark.slow
 def test_a_failure_behind_the_end_changes_no_verdict(project: pytest.Pytester) -> None:
     project.makeconftest(MEASURE + "\ndef pytest_unconfigure(): raise RuntimeError('theirs')")
     result = gate(project)
@@ -340,6 +341,7 @@ def test_an_interrupt_is_130(project: pytest.Pytester, workers: tuple[str, ...])
     assert process.returncode == 130, output
 
 
+@pytest.mark.slow
 def test_damaged_state_is_one_sentence_with_a_way_out(project: pytest.Pytester) -> None:
     assert gate(project).ret == 0
     state = project.path.joinpath(".lance_ar/incumbent.json")
@@ -363,6 +365,7 @@ def test_an_incumbent_for_one_run_stores_nothing(project: pytest.Pytester, monke
     assert not project.path.joinpath(".lance_ar/incumbent.json").exists()
 
 
+@pytest.mark.slow
 def test_an_incumbent_from_git(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATIO", "0.9")
     for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one"]):
@@ -381,6 +384,7 @@ def test_junit_has_the_facts(project: pytest.Pytester) -> None:
     assert facts["lance_ar_exit_code"] == "0"
 
 
+@pytest.mark.slow
 def test_ini_twins(project: pytest.Pytester) -> None:
     project.path.joinpath("kernel/pq_l2.py").rename(project.path / "other.py")
     project.path.joinpath("pytest.ini").write_text(
@@ -396,6 +400,7 @@ def test_ini_twins(project: pytest.Pytester) -> None:
     assert project.path.joinpath("deep/state/results.tsv").exists()
 
 
+@pytest.mark.slow
 def test_option_values_do_not_choose_the_project(
     project: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -522,6 +527,7 @@ def test_only_the_verdict_of_the_block_has_a_colour_and_only_where_pytest_has(
     assert last.count("\x1b") == (3 if colours else 0)  # bold, red, and back
 
 
+@pytest.mark.slow
 def test_quiet_in_a_file_is_the_report_alone(project: pytest.Pytester) -> None:
     def progress(*arguments: str) -> int:
         lines = [line for line in gate(project, *arguments).outlines if line.startswith("lance-ar:")]
@@ -531,6 +537,7 @@ def test_quiet_in_a_file_is_the_report_alone(project: pytest.Pytester) -> None:
     assert progress("-q") == 0
 
 
+@pytest.mark.slow
 def test_without_a_terminal_reporter_the_report_is_printed_all_the_same(project: pytest.Pytester) -> None:
     result = gate(project, "-p", "no:terminal")
     assert result.ret == 0
@@ -609,6 +616,7 @@ def git(directory: Path, *words: str) -> None:
     subprocess.run(["git", *identity, *words], cwd=directory, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_a_pull_request_as_a_workflow_checks_it_out(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -19,6 +19,8 @@ from pytest_lance_ar.trial.verdict import Verdict, decide
 from tests.builders import combos_of, evidence_of, guards_of, speed_of, trial_of
 from tests.test_gate import conclude, incumbent_of, verdicts, write_kernel
 
+pytestmark = pytest.mark.usefixtures("no_look_behind")
+
 LARGE = "class PqKernel:\n    a = 1\n    b = 2\n    c = 3\n"
 MIDDLE = "class PqKernel:\n    a = 1\n    b = 2\n"
 SMALL = "class PqKernel:\n    a = 1\n"
