@@ -9,7 +9,6 @@ and what holds addresses of this process, is not kept, and compiled anew by each
 from __future__ import annotations
 
 import hashlib
-import importlib
 import mmap
 import pickle
 import platform
@@ -66,15 +65,6 @@ def install(code: bytes) -> Callable[[], bytes]:
     dispatcher.__init__ = make
     dispatcher.enable_caching = lambda _self: None  # a kernel that asks for it has it already
     return lambda: pickle.dumps(kept)
-
-
-def warm_up() -> None:
-    """Have numba load what it needs to compile or to link anything: a third of a second, which a process that is forked
-    from this one is spared."""
-    for module in ("numpy.ma", "numba.core.boxing", "numba.core.runtime.context"):  # else with the first function
-        importlib.import_module(module)
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
 
 
 def shift(places: int) -> None:

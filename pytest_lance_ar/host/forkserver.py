@@ -37,6 +37,8 @@ DESCRIPTORS: Final = (3, 4, 5)
 FORK_SECONDS: Final = 120.0
 """Allowance for a process, the first one with all that is imported for it."""
 _STATEMENT: Final = "from pytest_lance_ar.host.forkserver import serve; serve({channel})"
+_FOR_THE_FIRST_FUNCTION: Final = ("numpy.ma", "numba.core.boxing", "numba.core.runtime.context")
+"""What numba imports when it compiles for the first time, besides its tables."""
 _APART, _BESIDE = b"A", b"B"
 _ADOPTED: Final = b"."
 _NUMBER: Final = 32
@@ -168,8 +170,11 @@ def forked(
 
 def serve(channel_number: int) -> None:
     """Entry point of the server: fork what the gate asks for, until the gate is gone."""
-    importlib.import_module("pytest_lance_ar.host.child")
-    importlib.import_module("pytest_lance_ar.host.code_cache").warm_up()
+    for module in ("pytest_lance_ar.host.child", "pytest_lance_ar.host.code_cache", *_FOR_THE_FIRST_FUNCTION):
+        importlib.import_module(module)
+    target = sys.modules["numba.core.registry"].cpu_target
+    target.typing_context.refresh()  # with the next, a third of a second of each process that compiles or links
+    target.target_context.refresh()
     channel = socket.socket(fileno=channel_number)
     gc.collect()
     gc.freeze()  # else a collection touches, and so copies, what is shared

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -91,8 +93,16 @@ def test_what_is_built_needs_no_hurry() -> None:
         quarry.close()
 
 
-def test_who_is_done_or_was_never_begun_can_be_sent_to_any_core() -> None:
-    for quarry in (Quarry(TARGET, 2, 5), Quarry(Slow(), 1, 0)):
+def test_a_builder_is_sent_to_a_core_until_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind its end its number may be another process's."""
+    sent: list[tuple[int, set[int]]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cores: sent.append((pid, cores)), raising=False)
+    quarry, here = Quarry(TARGET, 2, 5), Quarry(Slow(), 1, 0)
+    try:
+        for one in (quarry, here):
+            one.keep_to(None)
+            one.keep_to(7)
+    finally:
         quarry.close()
-        quarry.keep_to(0)
-        quarry.keep_to(None)
+    quarry.keep_to(8)
+    assert sent == [(quarry._diggers[0].pid, {7})]
