@@ -9,8 +9,9 @@ Tests. The logarithm of the incumbent's time beside / alone must not exceed what
 
     T x standard error of the rounds + drift of the host + OTHERS
 
-And the gain must show beside the incumbent once more, within T standard errors and OTHERS: a candidate can tell this
-stage from the duel, and would behave here else. Its answers are checked as those of the duel are.
+And the gain must show beside the incumbent once more, within T standard errors and OTHERS, or REAL_SHARE of it where
+that is less: a candidate can tell this stage from the duel, and would behave here else. Its answers are checked as
+those of the duel are.
 
 - The rounds of each phase are taken as independent; their spread is the noise of seconds on this host. Of each phase it
   is the mean of the middle half that counts (Tukey and McLaughlin), so that what hits some rounds only neither moves it
@@ -45,10 +46,10 @@ from pytest_lance_ar.speed.sides import Queries, Side, time_round
 from pytest_lance_ar.speed.yardstick import Yardstick
 from pytest_lance_ar.trial.evidence import AloneEvidence
 from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.verdict import OTHERS
 
 T: Final = 3.0
 MOST_NOISE: Final = 0.1
-OTHERS: Final = 0.03
 ROUNDS: Final = 12
 LEAST_ROUNDS: Final = 2
 PAIR_SECONDS: Final = 0.6

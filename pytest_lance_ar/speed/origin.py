@@ -17,12 +17,13 @@ from typing import Final
 import numpy as np
 
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.alone import NEEDED, OTHERS, by_noise, centre, timed_rounds
+from pytest_lance_ar.speed.alone import NEEDED, by_noise, centre, timed_rounds
 from pytest_lance_ar.speed.duel import Bout, Progress, check_answers, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.trial.evidence import OriginEvidence
 from pytest_lance_ar.trial.trial import Trial
+from pytest_lance_ar.trial.verdict import OTHERS
 
 EPOCHS: Final = 2
 ROUNDS: Final = 4

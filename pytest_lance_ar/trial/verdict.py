@@ -27,9 +27,12 @@ NO_SLOWER: Final = 1.01
 FUTILITY_ERROR: Final = 0.10
 """One-sided, of giving up a gain that is worth finding, over all looks of a stage."""
 REAL_SHARE: Final = 0.8
+"""Of what is claimed, as a logarithm, how much must show once more."""
 LUCK: Final = 0.02
-"""What all keeps claim together, as a logarithm, must be real but for what luck adds: so much at each keep, and no more
-than the rest of a share of it all."""
+"""What luck adds to what all keeps claim together, at each keep."""
+OTHERS: Final = 0.03
+"""What another kernel's data in the caches, and the placement of arrays and code anew, may cost honestly: part of the
+error of what is timed once more."""
 WORTHWHILE: Final = 0.97
 """A candidate that may still be this much of the incumbent, or less, is not called no better: it was not resolved."""
 
@@ -131,7 +134,7 @@ def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     if refused:
         return Verdict("discard", ExitCode.DISCARD, refused)
     alone = speed.alone
-    if alone is not None and not (alone.slowdown <= alone.explained and 1 / speed.ratio <= alone.gain * alone.error):
+    if alone is not None and not (alone.slowdown <= alone.explained and shows_again(1 / speed.ratio, alone)):
         return Verdict("inconclusive", ExitCode.INCONCLUSIVE, _not_alone_sentence(alone, 1 / speed.ratio))
     unreal = claim_refuses(trial, speed)
     if unreal:
@@ -159,6 +162,13 @@ def guards_refuse(trial: Trial, guards: GuardEvidence | None) -> str:
             f"[{geomean.low:.3f}, {geomean.high:.3f}] x the incumbent's time, ({worst.name}) the most"
         )
     return ""
+
+
+def shows_again(gain: float, alone: AloneEvidence) -> bool:
+    """Whether the gain of a duel shows in the rounds after it. How large one is depends on the pace of the host, of its
+    memory above all: of a large one, the share that need not be real may be more than OTHERS explains."""
+    pace = max(0.0, (1 - REAL_SHARE) * math.log(gain) - OTHERS)
+    return math.log(alone.gain * alone.error) >= math.log(gain) - pace
 
 
 def claim_refuses(trial: Trial, speed: SpeedEvidence) -> str:

@@ -20,6 +20,7 @@ from pytest_lance_ar.speed.sides import Answer, Side
 from pytest_lance_ar.speed.yardstick import Yardstick
 from pytest_lance_ar.targets.mismatch import Mismatch
 from pytest_lance_ar.trial.kernel_source import Kernel
+from pytest_lance_ar.trial.verdict import OTHERS, shows_again
 from tests.builders import CANDIDATE, INCUMBENT, trial_of
 
 TRIALS = 1000
@@ -33,10 +34,11 @@ def refused_share(
     placement: float = 0.01,
     drift: float = 0.0,
     gain: float = 0.05,
+    shown: float = 1.0,
     spikes: float = 0.0,
 ) -> float:
     """The share of keeps that are refused. noise: sd of a round; placement: sd of a phase; drift: sd of the host;
-    spikes: how many rounds something else hits."""
+    gain: in the duel, of which so much is shown once more; spikes: how many rounds something else hits."""
 
     def rounds(count: int) -> NDArray[np.float64]:
         return rng.normal(0, noise, count) + (rng.random(count) < spikes) * rng.exponential(0.15, count)
@@ -45,11 +47,11 @@ def refused_share(
     for _ in range(TRIALS):
         host = rng.normal(0, drift)
         beside = math.log(slowdown) + rng.normal(0, placement) + rounds(alone.ROUNDS)
-        candidate = -gain + rng.normal(0, placement) + rounds(alone.ROUNDS)
+        candidate = -shown * gain + rng.normal(0, placement) + rounds(alone.ROUNDS)
         there = host + np.repeat(rng.normal(0, placement, 2), alone.ROUNDS)
         there += rounds(2 * alone.ROUNDS)
         found = compared(np.stack([candidate, beside], axis=1), there.reshape(2, -1).T, 1.0, math.exp(host))
-        refused += found.slowdown > found.explained or found.gain * found.error < math.exp(gain)
+        refused += found.slowdown > found.explained or not shows_again(math.exp(gain), found)
     return refused / TRIALS
 
 
@@ -66,6 +68,14 @@ def test_a_candidate_that_slows_its_rival_down_is_refused(noise: float, slowdown
     assert refused_share(np.random.default_rng(2), noise=noise, slowdown=slowdown, spikes=spikes) > 0.9
 
 
+@pytest.mark.parametrize("noise", [0.005, 0.02, 0.06])
+@pytest.mark.parametrize("gain", [0.3, 1.2])
+def test_a_large_gain_may_show_smaller_by_a_tenth_of_it(noise: float, gain: float) -> None:
+    rng = np.random.default_rng(3)
+    assert refused_share(rng, noise=noise, gain=gain, shown=0.9) < 0.01
+    assert refused_share(rng, noise=noise, gain=gain, shown=0.3) > 0.9
+
+
 def logs(first_ns: float, second_ns: float) -> NDArray[np.float64]:
     return np.log([[first_ns, second_ns]] * 12)
 
@@ -74,19 +84,19 @@ def test_a_gain_that_is_none_is_refused_whatever_the_noise() -> None:
     """A candidate as slow as the incumbent that is kept beside it: its whole gain is the slowdown."""
     found = compared(logs(120.0, 120.0), logs(100.0, 100.0), 1.0, 1.0)
     assert found.slowdown == pytest.approx(1.2)
-    assert found.explained == pytest.approx(math.exp(alone.OTHERS))
+    assert found.explained == pytest.approx(math.exp(OTHERS))
 
 
 def test_a_candidate_that_behaves_when_it_is_looked_at_shows_no_gain_then() -> None:
     found = compared(logs(100.0, 100.0), logs(100.0, 100.0), 1.0, 1.0)
     assert found.slowdown < found.explained
-    assert found.gain * found.error == pytest.approx(math.exp(alone.OTHERS))
+    assert found.gain * found.error == pytest.approx(math.exp(OTHERS))
 
 
 def test_a_candidate_that_is_now_fast_and_now_slow_explains_no_more_by_it() -> None:
     unsteady = np.log([[50.0, 125.0], [250.0, 125.0]] * 6)
     found = compared(unsteady, logs(100.0, 100.0), 1.0, 1.0)
-    assert found.error == pytest.approx(math.exp(alone.MOST_NOISE + alone.OTHERS))
+    assert found.error == pytest.approx(math.exp(alone.MOST_NOISE + OTHERS))
     shaken = np.log([[100.0, 100.0], [100.0, 200.0]] * 6)
     found = compared(shaken, logs(100.0, 100.0), 1.0, 1.0)
     assert found.slowdown > found.explained

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.speed import origin
-from pytest_lance_ar.speed.alone import MOST_NOISE, OTHERS
+from pytest_lance_ar.speed.alone import MOST_NOISE
 from pytest_lance_ar.speed.duel import Bout
 from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.preparation import Preparation
@@ -29,7 +29,7 @@ from pytest_lance_ar.targets.protocol import Instance
 from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Origin
-from pytest_lance_ar.trial.verdict import claim_refuses
+from pytest_lance_ar.trial.verdict import OTHERS, claim_refuses
 from tests.builders import CANDIDATE, INCUMBENT, WRONG, speed_of, trial_of
 
 FIRST = Kernel("baseline", b"class PqKernel: ...  # the first\n")

@@ -113,6 +113,9 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(1.04, 1.03))), "inconclusive", 11),
         (TRIAL, evidence_of(speed=speed_of(0.8, alone=AloneEvidence(1.02, 1.03, 1.22, 1.04))), "keep", 0),
         (TRIAL, evidence_of(speed=speed_of(0.8, alone=AloneEvidence(1.02, 1.03, 1.02, 1.04))), "inconclusive", 11),
+        # How large a large gain is depends on the pace of the host.
+        (TRIAL, evidence_of(speed=speed_of(0.7576, alone=AloneEvidence(1.02, 1.03, 1.236, 1.051))), "keep", 0),
+        (TRIAL, evidence_of(speed=speed_of(0.7576, alone=AloneEvidence(1.02, 1.03, 1.15, 1.04))), "inconclusive", 11),
         (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(math.nan, 1.03))), "inconclusive", 11),
         (TRIAL, evidence_of(tampered=("tests/test_x.py",)), "tampered", 10),
         (TRIAL, evidence_of(correctness=incorrect(RAN_UNASKED)), "tampered", 10),
