@@ -9,7 +9,7 @@ Each trial is a `pytest --lance-ar` of its own, as in a night of trials: on the 
 left behind, the same one for all trials of a kind; a gain is against a rival of its own. KIND:N or KIND:PERCENT:N:
   equal      the plain kernel against itself with another comment
   layout     the plain kernel behind 0 to 13 compiled functions that nobody calls, against itself
-  gain       against itself made so many percent slower, by `--lance-ar-against`
+  gain       against itself made so many percent slower, by `--lance-ar-against`; with what that itself costs
   loss       with its table made twice, about 10% slower, against itself
   incorrect  with distances that are 0.1% too large
   shipped    the shipped kernel against itself with another comment
@@ -167,11 +167,12 @@ def behind_dead_code(kernel: Kernel, number: int) -> Kernel:
 
 
 def trials_of(wanted: Sequence[tuple[str, float, int]], plain: Kernel, shipped: Kernel) -> Iterator[Trial]:
+    target = target_of(plain.source)
     makers: dict[str, Callable[[float, int], tuple[Kernel, Kernel | None, Kernel | None]]] = {
         "equal": lambda _, i: (twin(plain, i), plain, None),
         "layout": lambda _, i: (behind_dead_code(plain, i % (MOST_DEAD + 1)), plain, None),
         # That one waits, so it imports what no kernel may: it is nobody's incumbent.
-        "gain": lambda share, _: (plain, None, handicapped(plain, share, target_of(plain.source))),
+        "gain": lambda share, _: (handicapped(plain, 0, target), None, handicapped(plain, share, target)),
         "loss": lambda *_: (Kernel(plain.name, plain.source + SLOWER), plain, None),
         "incorrect": lambda *_: (Kernel(plain.name, plain.source + WRONG), plain, None),
         "shipped": lambda _, i: (twin(shipped, i), shipped, None),

@@ -102,8 +102,10 @@ def selftest(trial: Trial, progress: Progress, measure: Callable[[Trial], SpeedE
 
 
 def _pair(trial: Trial, gain_pct: int, number: int) -> tuple[Kernel, Kernel]:
-    kernel = trial.candidate
-    return twin(kernel, number), (handicapped(kernel, gain_pct / 100, trial.target) if gain_pct else kernel)
+    kernel, target = trial.candidate, trial.target
+    if not gain_pct:
+        return twin(kernel, number), kernel
+    return twin(handicapped(kernel, 0, target), number), handicapped(kernel, gain_pct / 100, target)
 
 
 def _measure(progress: Progress, trial: Trial) -> SpeedEvidence:

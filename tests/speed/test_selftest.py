@@ -47,6 +47,16 @@ def test_the_smallest_gain_is_the_one_that_is_always_kept(resolved: int, smalles
     assert len({trial.candidate.sha256 for trial in seen}) == len(seen)
 
 
+def test_both_kernels_of_a_gain_have_what_it_costs_to_wait() -> None:
+    seen, measure = duels(1)
+    selftest(replace(TRIAL, deadline=Deadline.after(-1)), lambda *_: None, measure)
+    for trial, gain in zip(seen, GAINS_PCT, strict=True):
+        assert trial.incumbent is not None
+        both = [kernel.source.decode() for kernel in (trial.candidate, trial.incumbent)]
+        assert ["_Handicapped" in source for source in both] == [gain > 0] * 2
+        assert ["perf_counter_ns" in source for source in both] == [False, gain > 0]
+
+
 def test_false_keeps_are_counted() -> None:
     _, measure = duels(1, false_keeps=3)
     assert "false_keeps:           3 of 8\n" in selftest(TRIAL, lambda *_: None, measure).as_text()
@@ -83,12 +93,13 @@ def test_a_kernel_of_one_step_is_handicapped_as_well() -> None:
     clock = Clock()
     namespace: dict[str, Any] = {"clock": clock}
     exec(handicapped(Kernel("k.py", source), 0.03, Other()).source, namespace)
-    namespace["_time"] = clock
+    namespace["_now"] = clock.perf_counter_ns
     assert namespace["OtherKernel"]().search(1, 2) == 3
     assert clock.now == pytest.approx(103_000, rel=0.005)
 
 
-def test_a_handicapped_kernel_takes_so_much_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("share", [0, 0.005, 0.02])
+def test_a_handicapped_kernel_takes_so_much_longer(share: float) -> None:
     source = b"""
 class PqKernel:
     def distance_table(self, query, out):
@@ -101,9 +112,10 @@ class PqKernel:
 
     clock = Clock()
     namespace: dict[str, Any] = {"clock": clock}
-    exec(handicapped(Kernel("k.py", source), 0.02, TRIAL.target).source, namespace)
-    namespace["_time"] = clock
+    exec(handicapped(Kernel("k.py", source), share, TRIAL.target).source, namespace)
+    if share:
+        namespace["_now"] = clock.perf_counter_ns
     kernel = namespace["PqKernel"]()
     kernel.distance_table(None, None)
     assert kernel.probe_top_k(None, None, 1) == "the answer"
-    assert clock.now == pytest.approx(102_000, rel=0.005)
+    assert clock.now == pytest.approx(100_000 * (1 + share), rel=0.0005)
