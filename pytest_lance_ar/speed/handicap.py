@@ -8,7 +8,7 @@ from pytest_lance_ar.targets.protocol import Target
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 CLOCK_NS: Final = 500
-"""What it costs, about, to read a clock that does not stand still, on the ruler's other side; the wait is shorter by it."""
+"""About what it costs to read a clock that does not stand still; the wait is shorter by it."""
 
 _WRAPPER: Final = '''
 
