@@ -16,7 +16,15 @@ from pytest_lance_ar.host.parent import KernelFault
 from pytest_lance_ar.host.turns import timing_turn
 from pytest_lance_ar.speed import measurement
 from pytest_lance_ar.speed.measurement import Measurement, duel_in_turn
-from pytest_lance_ar.trial.evidence import AloneEvidence, Failure, FaultKind, OriginEvidence, SpeedEvidence
+from pytest_lance_ar.trial.evidence import (
+    AloneEvidence,
+    Failure,
+    FaultKind,
+    Interval,
+    LuckEvidence,
+    OriginEvidence,
+    SpeedEvidence,
+)
 from pytest_lance_ar.trial.trial import Origin
 from tests.builders import CANDIDATE, INCUMBENT, speed_of, trial_of
 
@@ -148,6 +156,26 @@ def test_a_slowed_incumbent_is_timed_once_more(
     assert asked == [False, True][: len(slowdowns)]
     assert speed.alone is not None
     assert speed.alone.slowdown == slowdowns[-1]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "kept", "simplify", "asked"),
+    [(0.98, True, False, 1), (0.98, False, False, 0), (0.94, True, False, 0), (0.98, True, True, 0)],
+)
+def test_a_small_gain_that_would_be_kept_is_asked_of_new_processes(
+    events: list[str], monkeypatch: pytest.MonkeyPatch, ratio: float, kept: bool, simplify: bool, asked: int
+) -> None:
+    found = LuckEvidence(1.0, Interval(0.98, 1.02), 6)
+    alone = AloneEvidence(slowdown=1.0 if kept else 2.0, explained=1.1)
+    monkeypatch.setattr(measurement, "duel", lambda *_, **__: speed_of(ratio))
+    monkeypatch.setattr(measurement, "guarded", lambda _trial, speed, *_: speed)
+    monkeypatch.setattr(measurement, "time_alone", lambda *_, **__: alone)
+    monkeypatch.setattr(measurement, "time_in_new_processes", lambda *_, **__: found)
+    monkeypatch.setattr(measurement, "with_steps", lambda speed, *_, **__: speed)
+    mine = Measurement(replace(trial_of(incumbent=INCUMBENT), simplify=simplify))
+    speed = mine.run(silent)
+    mine.close()
+    assert speed.luck == (found if asked else None)
 
 
 @pytest.mark.parametrize("gains", [(1.7,), (1.3, 1.7), (1.3, 1.3)])
