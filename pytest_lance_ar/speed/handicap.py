@@ -16,7 +16,9 @@ _WRAPPER: Final = '''
 
 
 class _Handicapped({name}):
-    """Answers when {share} of its own time has passed once more."""
+    """Answers when {share} of its own time has passed once more; a last step that the kernel calls itself, at once."""
+
+    _begun = never = 1 << 63
 {methods}
 
 {name} = _Handicapped
@@ -32,7 +34,8 @@ _BEGIN: Final = "self._begun = _now()"
 _END: Final = """wait = int((_now() - self._begun) * {share}) - {clock_ns}
         end = _now() + wait
         while _now() < end:
-            pass"""
+            pass
+        self._begun = self.never"""
 _CLOCK: Final = "from time import perf_counter_ns as _now"
 _NO_CLOCK: Final = "_now = int"
 """Always 0."""

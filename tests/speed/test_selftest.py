@@ -116,6 +116,10 @@ class PqKernel:
     if share:
         namespace["_now"] = clock.perf_counter_ns
     kernel = namespace["PqKernel"]()
+    for _ in range(2):  # as a kernel that warms itself up does
+        kernel.probe_top_k(None, None, 1)
+        assert clock.now < 70_100
+        clock.now = 0
     kernel.distance_table(None, None)
     assert kernel.probe_top_k(None, None, 1) == "the answer"
     assert clock.now == pytest.approx(100_000 * (1 + share) - (CLOCK_NS if share else 0), rel=0.0005)
