@@ -45,6 +45,7 @@ from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import Queries, Side, time_round
 from pytest_lance_ar.speed.yardstick import Yardstick
 from pytest_lance_ar.trial.evidence import AloneEvidence
+from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Trial
 from pytest_lance_ar.trial.verdict import OTHERS
 
@@ -52,6 +53,9 @@ T: Final = 3.0
 MOST_NOISE: Final = 0.1
 ROUNDS: Final = 12
 LEAST_ROUNDS: Final = 2
+EPOCHS: Final = 2
+ROUNDS_OF_EPOCH: Final = 4
+"""Where the luck of placement is to be drawn more than once; all is built and packed anew before each."""
 PAIR_SECONDS: Final = 0.6
 """What the rounds on one pair may take beyond the least."""
 CALLS_PER_BLOCK: Final = 4
@@ -118,6 +122,18 @@ def timed_rounds(
         found.append((float(first.mean()), float(second.mean())))
         bout.answers += answers
     return np.array(found)
+
+
+def rounds_in_new_processes(
+    trial: Trial, preparation: Preparation, kernels: tuple[Kernel, Kernel], bout: Bout, transport_ns: float
+) -> NDArray[np.float64]:
+    """Mean log nanoseconds of each of two kernels over all combos, (rounds, 2), in a new process each, when all others
+    have ended: EPOCHS times ROUNDS_OF_EPOCH. Leaves the answers in the bout."""
+    with preparation.others(*kernels) as (one, other), pinned(trial.core), no_garbage_collection():
+        epochs = [
+            timed_rounds((one, other), bout, ROUNDS_OF_EPOCH, epoch * NEEDED, transport_ns) for epoch in range(EPOCHS)
+        ]
+    return np.concatenate(epochs)
 
 
 def compared(

@@ -20,9 +20,8 @@ from typing import Final
 
 import numpy as np
 
-from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.alone import NEEDED, centre, timed_rounds
-from pytest_lance_ar.speed.duel import Bout, Progress, check_answers, no_garbage_collection
+from pytest_lance_ar.speed.alone import centre, rounds_in_new_processes
+from pytest_lance_ar.speed.duel import Bout, Progress, check_answers
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.statistics import students_t
 from pytest_lance_ar.trial.evidence import Interval, LuckEvidence
@@ -31,9 +30,6 @@ from pytest_lance_ar.trial.trial import Trial
 LUCKY: Final = 0.95
 """A smaller ratio is not luck's alone: both stages would have drawn more than twice the spread that was ever seen."""
 PAIRS: Final = 6
-EPOCHS: Final = 2
-ROUNDS: Final = 4
-"""In each epoch; all is built and packed anew before it."""
 TAIL: Final = 0.05
 
 
@@ -54,16 +50,8 @@ def time_in_new_processes(
     logs = []
     for number in range(PAIRS):
         progress(f"a gain; timing it in new processes, pair {number + 1} of {PAIRS}", True)
-        with (
-            preparation.others(trial.candidate, trial.incumbent) as (candidate, incumbent),
-            pinned(trial.core),
-            no_garbage_collection(),
-        ):
-            epochs = [
-                timed_rounds((candidate, incumbent), bout, ROUNDS, epoch * NEEDED, transport_ns)
-                for epoch in range(EPOCHS)
-            ]
-        rounds = np.concatenate(epochs)
+        kernels = trial.candidate, trial.incumbent
+        rounds = rounds_in_new_processes(trial, preparation, kernels, bout, transport_ns)
         logs.append(centre(rounds[:, 0] - rounds[:, 1])[0])
     check_answers(bout, trial.target.combos, trial.options.rtol)
     return of_pairs(logs, seconds=time.perf_counter() - begun)

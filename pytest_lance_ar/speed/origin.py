@@ -12,22 +12,14 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Final
 
-import numpy as np
-
-from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.alone import NEEDED, by_noise, centre, timed_rounds
-from pytest_lance_ar.speed.duel import Bout, Progress, check_answers, no_garbage_collection
+from pytest_lance_ar.speed.alone import by_noise, centre, rounds_in_new_processes
+from pytest_lance_ar.speed.duel import Bout, Progress, check_answers
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.trial.evidence import OriginEvidence
 from pytest_lance_ar.trial.trial import Trial
 from pytest_lance_ar.trial.verdict import OTHERS
-
-EPOCHS: Final = 2
-ROUNDS: Final = 4
-"""In each epoch; all is built and packed anew before it."""
 
 
 def time_against_first(
@@ -47,19 +39,11 @@ def time_against_first(
     progress("a gain; timing the candidate against the first baseline", True)
     bout = Bout(preparation.workloads, preparation.seed)
     try:
-        with (
-            preparation.others(trial.candidate, trial.origin.kernel) as (candidate, baseline),
-            pinned(trial.core),
-            no_garbage_collection(),
-        ):
-            epochs = [
-                timed_rounds((candidate, baseline), bout, ROUNDS, epoch * NEEDED, transport_ns)
-                for epoch in range(EPOCHS)
-            ]
+        kernels = trial.candidate, trial.origin.kernel
+        rounds = rounds_in_new_processes(trial, preparation, kernels, bout, transport_ns)
         check_answers(bout, trial.target.combos, trial.options.rtol)
     except IncumbentFailed:
         return None
-    rounds = np.concatenate(epochs)
     gain, error = centre(rounds[:, 1] - rounds[:, 0])
     seconds = time.perf_counter() - begun
     return OriginEvidence(gain=math.exp(gain), error=math.exp(by_noise(error) + OTHERS), seconds=seconds)

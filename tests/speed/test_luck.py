@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_lance_ar.speed import luck
+from pytest_lance_ar.speed import alone, luck
 from pytest_lance_ar.speed.luck import PAIRS, of_pairs, time_in_new_processes
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.trial.kernel_source import Kernel
@@ -68,7 +68,7 @@ def test_each_pair_is_of_new_processes_and_its_answers_are_checked(monkeypatch: 
         bout.answers.append(pair[0])
         return np.tile([1.0, 1.02 + 0.001 * pair[0]], (most, 1))
 
-    monkeypatch.setattr(luck, "timed_rounds", timed_rounds)
+    monkeypatch.setattr(alone, "timed_rounds", timed_rounds)
     monkeypatch.setattr(luck, "check_answers", lambda bout, *_: checked.extend(bout.answers))
     trial = replace(trial_of(incumbent=INCUMBENT), core=None)
     found = time_in_new_processes(trial, cast(Preparation, processes), transport_ns=0.0)
