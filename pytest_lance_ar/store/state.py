@@ -163,12 +163,16 @@ class StateDirectory:
         except (OSError, DamagedRecord) as error:
             raise StateError(f"{path} cannot be read ({error})") from error
 
-    def prepare(self) -> None:
-        """Create the directory, ignored by git. A directory of the user's, with files in it, is left as it is.
-
-        Raises OSError.
-        """
+    def make(self) -> None:
+        """Raises OSError."""
         self.path.mkdir(parents=True, exist_ok=True)
+
+    def prepare(self) -> None:
+        """Have git ignore the directory, which is made. One of the user's, with files in it, is left as it is.
+
+        Only for who has the lock: another gate removes what it finds half written when it gets it. Raises OSError.
+        """
+        self.make()
         ignore = self.path / ".gitignore"
         if not ignore.exists() and all(
             entry.name in _OWN_NAMES or entry.name.startswith(".") for entry in self.path.iterdir()
@@ -190,6 +194,8 @@ class StateDirectory:
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK, 0o644)
         except OSError:
+            if not path.exists():
+                raise
             handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # of a directory that is read-only, audited
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

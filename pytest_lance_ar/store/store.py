@@ -91,8 +91,9 @@ class Store:
         try:
             if not directory.path.exists() and path.exists():
                 ledger.check(path)
-            directory.prepare()
+            directory.make()
             self._lock(deadline, tell, sleep)
+            directory.prepare()
             directory.check()
             recovered = journal.recover(directory, path)
             ledger.check(path)
