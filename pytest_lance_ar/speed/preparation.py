@@ -22,7 +22,8 @@ from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 SHIFTS: Final = 64
-"""In how many ways the code of a timed process may lie in memory; by chance, so that no stage confirms luck."""
+"""In how many ways the code of a timed pair may lie in memory; by chance, so that no stage confirms luck. That of the
+two sides lies alike: what they have in common is as lucky in both."""
 PATIENCE: Final = 2.0
 """Seconds that a thread which is given up may take to notice. It is a daemon: nobody waits for it any longer."""
 
@@ -35,6 +36,7 @@ def fresh_seed() -> int:
 class Preparation:
     """Two pairs of processes, (candidate, incumbent) each, and the workloads of the stage that is on.
 
+    Each pair has a twin, another process of one of its kernels; that of the second pair is there when it is needed.
     The workloads have a seed of their own. The processes die with the thread that started them, which lives until
     `close`. code: machine code of the kernels that is known, by the hash of their source.
     """
@@ -55,6 +57,7 @@ class Preparation:
         self.queries = queries
         self.workloads: list[Instance] = []
         self.pairs: list[tuple[Side, Side]] = []
+        self.twins: list[Side] = []
         self.foundry = Foundry(target, deadline=deadline, known=code or {})
         self._kernels = {True: candidate, False: incumbent}
         self._core = core
@@ -63,6 +66,7 @@ class Preparation:
         self._closed = threading.Event()
         self._error: BaseException | None = None
         self._hosts: list[KernelHost] = []
+        self._shifts = secrets.SystemRandom().sample(range(SHIFTS), 2)
         self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
         with platform.kept_off(core):
             self._quarries = [Quarry(target, queries, self.seed)]
@@ -80,11 +84,15 @@ class Preparation:
         if self._error is not None:
             raise self._error
 
-    def fresh_workloads(self, seed: int) -> list[Instance]:
-        """Have workloads of another seed, built on two cores. Raises KernelFault when the time is up."""
+    def confirm(self, seed: int) -> list[Instance]:
+        """Have workloads of another seed, built on two cores, and meanwhile a twin for the second pair.
+
+        Raises KernelFault, also when the time is up, and IncumbentFailed.
+        """
         quarry = Quarry(self.target, self.queries, seed)
         quarry.hurry()
         self._quarries.append(quarry)
+        self._start_twin()
         self.seed, self.workloads = seed, self._dug(quarry)
         return self.workloads
 
@@ -104,8 +112,9 @@ class Preparation:
                 kernel = kernels[number]
                 sides[number] = Side(kernel, host, is_candidate=kernel.sha256 == self._kernels[True].sha256)
                 sides[number].code = self.foundry.known(kernel)
+            shift = secrets.randbelow(SHIFTS)
             for side in sides.values():
-                side.load(shift=secrets.randbelow(SHIFTS))
+                side.load(shift=shift)
             yield tuple(sides[number] for number in range(len(kernels)))
         finally:
             for side in sides.values():
@@ -143,15 +152,24 @@ class Preparation:
         # In random order here and below: a kernel that knew its side could be slow as the incumbent, to be beaten.
         for _ in range(2):
             first = secrets.choice((True, False))
-            sides = {which: self._side(which) for which in (first, not first)}
-            self.pairs.append((sides[True], sides[False]))
-        sides_of_all = [side for pair in self.pairs for side in pair]
-        for side in secrets.SystemRandom().sample(sides_of_all, len(sides_of_all)):
-            self._check()
-            with suppress(KernelFault):  # told of below, in the words of who is to blame
-                side.code = self.foundry.code_of(side.kernel)
-            side.load(shift=secrets.randbelow(SHIFTS))
-            side.renew(self.workloads, [range(1)] * len(self.workloads))
+            started = {which: self._side(which) for which in (first, not first)}
+            self.pairs.append((started[True], started[False]))
+        sides = [(side, shift) for pair, shift in zip(self.pairs, self._shifts, strict=True) for side in pair]
+        for side, shift in secrets.SystemRandom().sample(sides, len(sides)):
+            self._get_ready(side, shift)
+        self._start_twin()
+
+    def _start_twin(self) -> None:
+        side = self._side(secrets.choice((True, False)))
+        self._get_ready(side, self._shifts[len(self.twins)])
+        self.twins.append(side)
+
+    def _get_ready(self, side: Side, shift: int) -> None:
+        self._check()
+        with suppress(KernelFault):  # told of below, in the words of who is to blame
+            side.code = self.foundry.code_of(side.kernel)
+        side.load(shift=shift)
+        side.renew(self.workloads, [range(1)] * len(self.workloads))
 
     def _side(self, is_candidate: bool) -> Side:
         self._check()

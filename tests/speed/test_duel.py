@@ -94,12 +94,14 @@ def test_a_gain_is_confirmed_on_other_processes_and_other_data(decided: Callable
             preparation, core=None, deadline=Deadline.after(100), progress=lambda text, *_: said.append(text)
         )
         packs = [[len(side.packs) for side in pair] for pair in preparation.pairs]
+        twins = [len(twin.packs) for twin in preparation.twins]
     assert evidence.confirmed
     first, second = evidence.workload_seeds
     assert small.seeds == [first, first, second, second]
     assert first != second
     assert any("confirming" in line for line in said)
     assert packs == [[2, 2], [2, 2]]
+    assert twins == [2, 2]
     assert evidence.timed_queries > 0
     assert math.isfinite(evidence.pack_seconds)
     assert evidence.transport_ns > 0
@@ -160,6 +162,73 @@ def test_a_wrong_answer_in_a_timed_call_is_the_candidates_fault(decided: Callabl
     assert failure.kind is FaultKind.WRONG_ANSWER
     assert "probe_top_k distances[0]" in failure.sentence
     assert failure.where.startswith("timed call on (8,2,16) ")
+
+
+@pytest.mark.parametrize(("outcome", "all_of_them"), [(Outcome.BETTER, True), (Outcome.NOT_BETTER, False)])
+def test_of_what_is_kept_every_timed_answer_is_checked_and_else_a_sample(
+    decided: Callable[[Outcome], None], monkeypatch: pytest.MonkeyPatch, outcome: Outcome, all_of_them: bool
+) -> None:
+    decided(outcome)
+    monkeypatch.setattr(room, "SAMPLED", 10)
+    timed: list[int] = []
+
+    def timing(pair: tuple[Side, Side], *arguments: Any) -> Any:
+        logs, others, answers = time_round(pair, *arguments)
+        if pair in preparation.pairs:  # the control's are not looked at
+            timed.append(sum(answer.checked for answer in answers))
+        return logs, others, answers
+
+    monkeypatch.setattr(room, "time_round", timing)
+    with prepared(KERNEL) as preparation:
+        evidence = duel(preparation, core=None, deadline=Deadline.after(100), simplify=True)
+    sample = 10 * len(SmallTarget.combos)
+    assert evidence.timed_queries == (sum(timed) if all_of_them else sample)
+    assert sum(timed) > sample
+
+
+def test_a_sample_of_the_timed_answers_finds_what_is_wrong_as_often_as_it_takes_to_gain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One wrong answer in a hundred, which is what a gain of 1% takes: the chance to miss it is 1 in 10^10."""
+    combos = [Combo(str(SHAPE), str(number)) for number in range(9)]
+    bout = room.Bout([cast("Instance", SimpleNamespace(packs=[None])) for _ in combos], 1)
+    bout.answers = [
+        Answer(cast("Side", None), combo, query, {}, checked=True)
+        for combo in range(len(combos))
+        for query in range(3000)
+    ]
+    seen: list[list[int]] = []
+    monkeypatch.setattr(
+        room, "check", lambda groups, _: seen.extend([answer.query for answer in given] for _, _, given in groups)
+    )
+    assert room.check_answers(bout, combos, 0.0, most=room.SAMPLED) == room.SAMPLED * len(combos)
+    assert any(query % 100 == 0 for queries in seen for query in queries)
+    assert len({tuple(queries) for queries in seen}) == len(combos), "nobody knows which"
+
+
+def test_the_code_of_what_is_timed_beside_each_other_lies_alike_and_that_of_a_stage_elsewhere(
+    decided: Callable[[Outcome], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided(Outcome.BETTER)
+    shifts: dict[Side, int] = {}
+    load = Side.load
+
+    def loading(side: Side, *, shift: int = 0) -> None:
+        shifts[side] = shift
+        load(side, shift=shift)
+
+    monkeypatch.setattr(Side, "load", loading)
+    with prepared(KERNEL) as preparation:
+        duel(preparation, core=None, deadline=Deadline.after(100))
+        stages = [
+            {shifts[side] for side in (*pair, twin)}
+            for pair, twin in zip(preparation.pairs, preparation.twins, strict=True)
+        ]
+        with preparation.others(KERNEL, KERNEL) as others:
+            alike = {shifts[side] for side in others}
+    assert [len(stage) for stage in stages] == [1, 1]
+    assert stages[0] != stages[1]
+    assert len(alike) == 1
 
 
 def test_a_wrong_table_in_a_timed_call_is_found(decided: Callable[[Outcome], None]) -> None:
@@ -269,7 +338,7 @@ def test_a_twin_is_warmed_up_before_it_is_timed(
     monkeypatch.setattr(room, "time_round", timing)
     with prepared(KERNEL) as preparation:
         duel(preparation, core=None, deadline=Deadline.after(100))
-        (twin,) = {side for what, side in events if what == "time"} & set(preparation.pairs[1])
+        (twin,) = preparation.twins
     turns = [place for place, event in enumerate(events) if event == ("time", twin)]
     assert len(turns) == min(FUTILITY_LOOKS)
     assert all(events[place - 1] == ("warm", twin) for place in turns)
