@@ -83,6 +83,9 @@ FUTILITY_Z: Final = 1.645
 """One-sided 5%, for the luck of the processes."""
 PROCESS_SD: Final = 0.0025
 """Spread of log(candidate / incumbent) of one and the same kernel over pairs of processes."""
+CONTROL_TAIL: Final = 0.025
+"""Two-sided 5%: less than that the control arm does not show. After three epochs twice its standard error is exceeded
+by noise alone in one case of five."""
 PROCESS_Z: Final = 1.96
 """Two-sided 5%. The luck of the processes is drawn once a stage, so the looks do not divide it."""
 
@@ -246,7 +249,7 @@ class Stage:
     @property
     def _process_sd(self) -> float:
         control = self._control_estimates
-        shown = abs(float(control.mean())) - 2 * _standard_error(control)
+        shown = abs(float(control.mean())) - students_t(self.epochs - 1, CONTROL_TAIL) * _standard_error(control)
         return max(PROCESS_SD, shown)
 
     @property
