@@ -54,8 +54,8 @@ def _queries(epochs: int, rounds: int) -> int:
     return epochs * (2 * WARMUP_CALLS + (rounds + CONTROL_ROUNDS) * 2 * MAX_CALLS_PER_BLOCK)
 
 
-QUERIES: Final = WARMUP_CALLS + _queries(max(LOOKS), MIN_ROUNDS)
-"""What a workload has: enough for every look of a stage, unless its epochs are long ones."""
+QUERIES: Final = WARMUP_CALLS + max(_queries(LOOKS[-1], MIN_ROUNDS), _queries(LOOKS[-2], MAX_ROUNDS))
+"""What a workload has: enough for every look of a stage, for all but the last one where its epochs are long ones."""
 
 
 class Progress(Protocol):
