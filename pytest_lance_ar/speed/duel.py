@@ -121,7 +121,7 @@ def duel(
     if outcome is not Outcome.BETTER or only_figures:
         when_timed()
     progress("checking the timed answers", True)
-    most = math.inf if outcome is Outcome.BETTER and not only_figures else SAMPLED
+    most = None if outcome is Outcome.BETTER and not only_figures else SAMPLED
     checked = sum(check_answers(bout, combos, rtol, most=most) for bout in bouts)
     return evidence_of(
         [bout.stage for bout in bouts],
@@ -248,7 +248,7 @@ def evidence_of(
     )
 
 
-def check_answers(bout: Bout, combos: Sequence[Combo], rtol: float, *, most: float = math.inf) -> int:
+def check_answers(bout: Bout, combos: Sequence[Combo], rtol: float, *, most: int | None = None) -> int:
     """Compare kept answers with the reference: all of them, or so many of a combo, chosen at random. Returns how many.
 
     Raises KernelFault or IncumbentFailed at the first wrong one.
@@ -257,8 +257,8 @@ def check_answers(bout: Bout, combos: Sequence[Combo], rtol: float, *, most: flo
     for answer in bout.answers:
         if answer.checked:
             by_combo[answer.combo].append(answer)
-    if most < math.inf:
-        by_combo = [random.SystemRandom().sample(some, min(int(most), len(some))) for some in by_combo]
+    if most is not None:
+        by_combo = [random.SystemRandom().sample(some, min(most, len(some))) for some in by_combo]
     places = [f"{combo.name}, seed {bout.seed}" for combo in combos]
     packs = [workload.packs[0] for workload in bout.workloads]
     check(list(zip(places, packs, by_combo, strict=True)), rtol)

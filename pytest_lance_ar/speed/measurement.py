@@ -121,8 +121,7 @@ class Measurement:
         return speed
 
     def _confirmed(self, speed: SpeedEvidence, preparation: Preparation, progress: Progress) -> SpeedEvidence:
-        """What it takes beside a gain to be kept: guards, the incumbent alone, new processes, the first
-        baseline."""
+        """What a gain needs to be kept: guards, the incumbent alone, new processes, the first baseline."""
         trial = self._trial
         speed = guarded(trial, speed, preparation, progress)
         if not compare(trial, speed).kept:

@@ -10,7 +10,7 @@ Model. Of two kernels timed beside each other, the logarithm of candidate / incu
 - Processes: code layout and page colours last as long as a process. More rounds do not help; more processes do. The
   code of the kernels that are timed beside each other lies at one place, drawn for each pair, so that what they have in
   common is as lucky in both. Of the shipped kernel, which is as fast as tens of microseconds, this luck has a standard
-  deviation of 1 to 2% where the places are drawn apart, and of less than half a percent where they are one.
+  deviation of 1 to 2% where the places are drawn apart, and of 0.4% where they are one.
 
 Estimate. Within an epoch each combo is the median of its block pairs, which a spike cannot move; an epoch is the mean
 of its combos; a stage is the mean of its epochs. Epochs are independent, and Student's t on them is honest about every

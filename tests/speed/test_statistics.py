@@ -12,6 +12,7 @@ from pytest_lance_ar.speed.statistics import (
     FUTILITY_LOOKS,
     FUTILITY_TAIL,
     LOOKS,
+    PROCESS_SD,
     STAGE_ERROR,
     Outcome,
     Stage,
@@ -234,3 +235,15 @@ def test_a_look_errs_so_often_that_all_of_them_keep_to_their_error() -> None:
 
 def test_geomean() -> None:
     assert geomean([1.0, 100.0]) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("epochs", [3, 12])
+def test_noise_of_the_control_arm_is_rarely_taken_for_luck_of_the_processes(epochs: int) -> None:
+    rng = np.random.default_rng(5)
+    widened = 0
+    for controls in rng.normal(0, 0.02, (2000, epochs)):
+        stage = Stage()
+        for control in controls:
+            stage.add(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), np.full((1, 2, 2), control))
+        widened += stage._process_sd > PROCESS_SD
+    assert widened / 2000 < 0.06
