@@ -3,7 +3,7 @@
     python tests/benchmark_epochs.py [KERNEL]
 
 Prints the seconds of preparing, timing and checking, and of timing those in calls that are timed (the first of each
-block, which does not count, among them), in building, packing and warming up anew, and in all the rest.
+block, which does not count, among them), in new processes, until they have packed, and in all the rest.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def main() -> None:
     spent.on(duels, "_fight", "timing")
     spent.on(duels, "check_answers", "checking")
     spent.on(Side, "block", "blocks")
-    spent.on(Side, "renew", "anew")
+    spent.on(Preparation, "_load_pair", "processes")
+    spent.on(Preparation, "_pack", "processes")
     start = time.perf_counter()
     preparation = Preparation(
         target_of(kernel.source), twin(kernel, 1), kernel, queries=duels.QUERIES, core=core, deadline=deadline
@@ -64,7 +65,7 @@ def main() -> None:
     try:
         preparation.wait()
         spent["preparing"] += time.perf_counter() - start
-        spent["anew"] = 0.0
+        spent["processes"] = 0.0
         speed = duels.duel(preparation, core=core, deadline=deadline)
     finally:
         preparation.close()
@@ -74,8 +75,8 @@ def main() -> None:
         print(f"  {what:<10} {spent[what]:6.2f} s")
     for what, seconds in (
         ("timed blocks", spent["blocks"]),
-        ("anew: built, packed, warmed up", spent["anew"]),
-        ("the rest", timing - spent["blocks"] - spent["anew"]),
+        ("new processes, packed", spent["processes"]),
+        ("the rest", timing - spent["blocks"] - spent["processes"]),
     ):
         print(f"    of timing, {what:<32} {100 * seconds / timing:5.1f}%")
 

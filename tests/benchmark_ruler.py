@@ -2,9 +2,9 @@
 
     python tests/benchmark_ruler.py 0 0.5 1 2 3 [--times 8] [--kernel FILE]
 
-For each percentage, the two kernels that `tests/benchmark_trials.py` and `--lance-ar-selftest` take for it, in two new
-pairs of processes each time, all packed anew four times in each; prints the mean gain over the combos, in percent, and
-its standard error, from the spread among pairs of processes.
+For each percentage, the two kernels that `tests/benchmark_trials.py` and `--lance-ar-selftest` take for it, in four new
+pairs of processes each time; prints the mean gain over the combos, in percent, and its standard error, from the spread
+among pairs of processes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from pytest_lance_ar.trial.deadline import Deadline
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 PLAIN: Final = Path(__file__).parents[1] / "pytest_lance_ar" / "targets" / "pq_l2" / "baseline.py"
-EPOCHS: Final = 4
+PAIRS: Final = 4
 ROUNDS: Final = 8
 CALLS: Final = 5
 WARMUPS: Final = 2
-QUERIES: Final = EPOCHS * (WARMUPS + 2 * CALLS * ROUNDS)
+QUERIES: Final = PAIRS * (WARMUPS + 2 * CALLS * ROUNDS)
 
 
 def gains(kernel: Kernel, share: float) -> list[float]:
-    """What the gain is in each of two pairs of processes: the median round's mean log ratio over the combos."""
+    """What the gain is in each pair of processes: the median round's mean log ratio over the combos."""
     target, core, deadline, rng = target_of(kernel.source), timing_core(), Deadline.after(3600.0), random.Random()
     candidate, rival = twin(handicapped(kernel, 0, target), 1), handicapped(kernel, share, target)
     preparation = Preparation(target, candidate, rival, queries=QUERIES, core=core, deadline=deadline)
@@ -45,14 +45,13 @@ def gains(kernel: Kernel, share: float) -> list[float]:
         preparation.wait()
         with pinned(core), no_garbage_collection():
             transport_ns = round_trip_ns(core, deadline)
-            for pair in preparation.pairs:
-                queries = [Queries(QUERIES) for _ in preparation.workloads]
-                rounds = []
-                for _ in range(EPOCHS):
-                    warmups = [dealer.take(WARMUPS) for dealer in queries]
+            queries = [Queries(QUERIES) for _ in preparation.workloads]
+            for _ in range(PAIRS):
+                warmups = [dealer.take(WARMUPS) for dealer in queries]
+                with preparation.pair() as pair:
                     for side in rng.sample(pair, 2):
-                        side.renew(preparation.workloads, warmups)
-                    rounds += [
+                        side.warm_up(warmups)
+                    rounds = [
                         time_round(pair, queries, [CALLS] * len(queries), transport_ns, rng)[:2] for _ in range(ROUNDS)
                     ]
                 found.append(float(np.median([rival.mean() - candidate.mean() for candidate, rival in rounds])))

@@ -109,6 +109,7 @@ class Outcome:
     noise_floor_pct: float | None
     rounds: int | None
     phases: dict[str, float]
+    reason: str
 
 
 class Gate:
@@ -154,6 +155,7 @@ def outcome_of(report: dict[str, Any], seconds: float) -> Outcome:
         report["noise_floor_pct"],
         report["rounds"],
         report["phases"],
+        report["reason"],
     )
 
 

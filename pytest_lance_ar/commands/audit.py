@@ -257,16 +257,17 @@ def duel_again(deadline: Deadline, candidate: Kernel, incumbent: Kernel, rtol: f
     core, target = platform.timing_core(), target_of(incumbent.source)
 
     def guarded(speed: SpeedEvidence, preparation: Preparation) -> SpeedEvidence:
-        guards = time_guards(
-            preparation.pairs,
-            target,
-            transport_ns=speed.transport_ns,
-            core=core,
-            deadline=deadline,
-            rtol=rtol,
-            guards=[guard for _ in range(DRAWS) for guard in target.guards(fresh_seed())],
-            progress=_print,
-        )
+        with preparation.two_pairs() as pairs:
+            guards = time_guards(
+                pairs,
+                target,
+                transport_ns=speed.transport_ns,
+                core=core,
+                deadline=deadline,
+                rtol=rtol,
+                guards=[guard for _ in range(DRAWS) for guard in target.guards(fresh_seed())],
+                progress=_print,
+            )
         return replace(speed, guards=guards)
 
     return duel_in_turn(

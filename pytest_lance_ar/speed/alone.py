@@ -40,12 +40,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_lance_ar.host.platform import pinned
-from pytest_lance_ar.speed.duel import QUERIES, Bout, Progress, check_answers, no_garbage_collection
+from pytest_lance_ar.speed.duel import Bout, Progress, check_answers, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import Queries, Side, time_round
 from pytest_lance_ar.speed.yardstick import Yardstick
 from pytest_lance_ar.trial.evidence import AloneEvidence
-from pytest_lance_ar.trial.kernel_source import Kernel
 from pytest_lance_ar.trial.trial import Trial
 from pytest_lance_ar.trial.verdict import OTHERS
 
@@ -53,9 +52,6 @@ T: Final = 3.0
 MOST_NOISE: Final = 0.1
 ROUNDS: Final = 12
 LEAST_ROUNDS: Final = 2
-EPOCHS: Final = 2
-ROUNDS_OF_EPOCH: Final = 4
-"""Where the luck of placement is to be drawn more than once; all is built and packed anew before each."""
 PAIR_SECONDS: Final = 0.6
 """What the rounds on one pair may take beyond the least."""
 CALLS_PER_BLOCK: Final = 4
@@ -71,26 +67,19 @@ def time_alone(
     before_ns: float,
     *,
     transport_ns: float,
-    again: bool = False,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> AloneEvidence:
-    """Time the incumbent beside the candidate and, with no process of the candidate any more, alone. Ends the
-    preparation's processes.
+    """Time the incumbent beside the candidate and, with no process of the candidate any more, alone.
 
-    before_ns: what the yardstick read before the candidate's first process. again: they have ended; the pair gets new
-    ones. Raises KernelFault, IncumbentFailed.
+    before_ns: what the yardstick read before the candidate's first process. Raises KernelFault, IncumbentFailed.
     """
     begun = time.perf_counter()
     assert trial.incumbent is not None, "nothing is kept for a gain over nothing"
     bout = Bout(preparation.workloads, preparation.seed)
     with pinned(trial.core), no_garbage_collection():
         progress("a gain; timing the incumbent beside the candidate", True)
-        if again:
-            with preparation.others(trial.candidate, trial.incumbent) as pair:
-                beside = timed_rounds((pair[0], pair[1]), bout, ROUNDS, NEEDED, transport_ns)
-        else:
-            # The last queries of the workloads, which a duel comes to at its longest only.
-            beside = timed_rounds(secrets.choice(preparation.pairs), bout, ROUNDS, QUERIES - NEEDED, transport_ns)
+        with preparation.others(trial.candidate, trial.incumbent) as (candidate, incumbent):
+            beside = timed_rounds((candidate, incumbent), bout, ROUNDS, 0, transport_ns)
         progress("a gain; timing the incumbent alone", True)
         with preparation.others(trial.incumbent, trial.incumbent) as (one, other):
             alone = timed_rounds((one, other), bout, ROUNDS, 0, transport_ns)
@@ -122,18 +111,6 @@ def timed_rounds(
         found.append((float(first.mean()), float(second.mean())))
         bout.answers += answers
     return np.array(found)
-
-
-def rounds_in_new_processes(
-    trial: Trial, preparation: Preparation, kernels: tuple[Kernel, Kernel], bout: Bout, transport_ns: float
-) -> NDArray[np.float64]:
-    """Mean log nanoseconds of each of two kernels over all combos, (rounds, 2), in a new process each, when all others
-    have ended: EPOCHS times ROUNDS_OF_EPOCH. Leaves the answers in the bout."""
-    with preparation.others(*kernels) as (one, other), pinned(trial.core), no_garbage_collection():
-        epochs = [
-            timed_rounds((one, other), bout, ROUNDS_OF_EPOCH, epoch * NEEDED, transport_ns) for epoch in range(EPOCHS)
-        ]
-    return np.concatenate(epochs)
 
 
 def compared(

@@ -1,9 +1,10 @@
 """Times a candidate and an incumbent beside each other until `statistics` has seen enough.
 
-Each side has a process of its own; they, and the gate while it times, are pinned to one core, so that only one of them
-ever runs. The clock is the gate's, around one call: a request down a pipe, the kernel, the copy of its answer into
-shared memory, a reply. What the round trip costs without a kernel is measured on a process without one and
-subtracted. Every timed query is new; what the timed calls return is checked against the reference afterwards.
+Each side has a process of its own, a new one in every epoch; they, and the gate while it times, are pinned to one
+core, so that only one of them ever runs. The clock is the gate's, around one call: a request down a pipe, the kernel,
+the copy of its answer into shared memory, a reply. What the round trip costs without a kernel is measured on a process
+without one and subtracted. Every timed query is new; what the timed calls return is checked against the reference
+afterwards.
 """
 
 from __future__ import annotations
@@ -31,9 +32,8 @@ from pytest_lance_ar.trial.evidence import ComboFigures, SpeedEvidence
 from pytest_lance_ar.trial.options import DEFAULT_MIN_GAIN
 
 MIN_ROUNDS: Final = 4
-MAX_ROUNDS: Final = 12
-"""Rounds an epoch: more where building and packing anew takes longer than the rounds."""
-CONTROL_ROUNDS: Final = 1
+MAX_ROUNDS: Final = 20
+"""Rounds an epoch: more where a pair of processes takes longer to get ready than the rounds."""
 MAX_CALLS_PER_BLOCK: Final = 6
 BLOCK_NS: Final = 700_000
 """What a block should take at least, so that a change of sides is a small part of it."""
@@ -45,13 +45,15 @@ STAGE_SECONDS: Final = 60.0
 BASELINE_EPOCHS: Final = 4
 """Without an incumbent there is nothing to decide, only figures to take."""
 SAMPLED: Final = 256
-"""Timed answers of a combo that are compared with the reference where nothing is kept: wrong answers that gain as much
-as 1% would be 1 in 100. Of what is to be kept all are."""
+"""Timed answers of a combo in a stage that are compared with the reference where nothing is kept: wrong answers that
+gain as much as 1% would be 1 in 100."""
+MOST_CHECKED: Final = 1024
+"""The same of what is to be kept: all, unless it took many epochs to decide."""
 
 
 def _queries(epochs: int, rounds: int) -> int:
     """What so many epochs may ask of a workload."""
-    return epochs * (2 * WARMUP_CALLS + (rounds + CONTROL_ROUNDS) * 2 * MAX_CALLS_PER_BLOCK)
+    return epochs * (WARMUP_CALLS + rounds * 2 * MAX_CALLS_PER_BLOCK)
 
 
 QUERIES: Final = WARMUP_CALLS + max(_queries(LOOKS[-1], MIN_ROUNDS), _queries(LOOKS[-2], MAX_ROUNDS))
@@ -66,13 +68,21 @@ class Progress(Protocol):
 
 @dataclass
 class Bout:
-    """One stage on one pair of processes, and what it left to be checked."""
+    """One stage, and what its pairs of processes left to be checked and told."""
 
     workloads: Sequence[Instance]
     seed: int
     stage: Stage = field(default_factory=Stage)
     answers: list[Answer] = field(default_factory=list)
     pack_seconds: float = math.inf
+    peak_mem_mb: float = 0.0
+    walls: tuple[str, ...] = ()
+
+    def look_at(self, candidate: Side) -> None:
+        """Note what a process that is about to end tells."""
+        self.pack_seconds = min(self.pack_seconds, candidate.pack_seconds)
+        self.peak_mem_mb = max(self.peak_mem_mb, candidate.host.peak_mem_mb())
+        self.walls = candidate.host.walls
 
 
 def duel(
@@ -99,29 +109,27 @@ def duel(
     preparation.wait()
     combos = preparation.target.combos
     rng = random.Random(secrets.randbits(64))  # nothing that a kernel could know
-    pairs, twins = preparation.pairs, preparation.twins
     transport_ns = round_trip_ns(core, deadline)
 
-    def fight(name: str, bout: Bout, pair: tuple[Side, Side], twin: Side) -> Outcome:
+    def fight(name: str, bout: Bout) -> Outcome:
         with pinned(core), no_garbage_collection():
-            return _fight(bout, pair, twin, combos, transport_ns, deadline, only_figures, rng, _named(progress, name))
+            return _fight(bout, preparation, transport_ns, deadline, only_figures, rng, _named(progress, name))
 
     def stage() -> Stage:
         return Stage.simplifying() if simplify else Stage(min_gain_pct / 100)
 
     first = Bout(preparation.workloads, preparation.seed, stage())
     bouts = [first]
-    outcome = fight("timing", first, pairs[0], twins[0])
+    outcome = fight("timing", first)
     if outcome is Outcome.BETTER and not only_figures and not simplify:
         progress("a gain; confirming it on other processes and other data")
         seed = fresh_seed()
         bouts.append(Bout(preparation.confirm(seed), seed, stage()))
-        outcome = fight("confirming", bouts[1], pairs[1], twins[1])
-    peak_mem_mb = max(candidate.host.peak_mem_mb() for candidate, _ in pairs)
+        outcome = fight("confirming", bouts[1])
     if outcome is not Outcome.BETTER or only_figures:
         when_timed()
     progress("checking the timed answers", True)
-    most = None if outcome is Outcome.BETTER and not only_figures else SAMPLED
+    most = MOST_CHECKED if outcome is Outcome.BETTER and not only_figures else SAMPLED
     checked = sum(check_answers(bout, combos, rtol, most=most) for bout in bouts)
     return evidence_of(
         [bout.stage for bout in bouts],
@@ -130,64 +138,54 @@ def duel(
         timed_queries=checked,
         transport_ns=transport_ns,
         pack_seconds=min(bout.pack_seconds for bout in bouts),
-        peak_mem_mb=peak_mem_mb,
+        peak_mem_mb=max(bout.peak_mem_mb for bout in bouts),
         workload_seeds=tuple(bout.seed for bout in bouts),
-        walls=pairs[0][0].host.walls,
+        walls=first.walls,
         seconds=time.perf_counter() - begun,
     )
 
 
 def _fight(
     bout: Bout,
-    pair: tuple[Side, Side],
-    twin: Side,
-    combos: Sequence[Combo],
+    preparation: Preparation,
     transport_ns: float,
     deadline: Deadline,
     only_figures: bool,
     rng: random.Random,
     progress: Progress,
 ) -> Outcome:
-    """Run epochs until the stage decides. twin: another process of one of the pair's kernels, for the control arm.
+    """Run epochs until the stage decides.
 
-    The two sides of the pair are called alike, in random order: a kernel that told them apart could be slow as the
+    The two sides of a pair are called alike, in random order: a kernel that told them apart could be slow as the
     incumbent, and be beaten by its own copy.
     """
-    sides = [*pair, twin]
-    original = pair[0] if twin.is_candidate else pair[1]
+    combos = preparation.target.combos
     queries = [Queries(QUERIES) for _ in combos]
-    begun, epoch_begun = time.perf_counter(), time.perf_counter()
+    begun = time.perf_counter()
     sizes: list[int] = []
     rounds = MIN_ROUNDS
     while True:
-        warmups = [dealer.take(WARMUP_CALLS) for dealer in queries]
-        for side in rng.sample(sides, len(sides)):
-            seconds = side.renew(bout.workloads, warmups)
-            if side is pair[0]:
-                bout.pack_seconds = min(bout.pack_seconds, seconds)
-        if not sizes:
-            renewed = time.perf_counter() - begun
-            sample = [dealer.take(WARMUP_CALLS) for dealer in queries]
-            estimates = {side: side.estimate(sample) for side in rng.sample(pair, 2)}
-            times = estimates[pair[1]]
-            sizes = [_calls_per_block(ns) for ns in times]
-            one_round = 4 * sum(ns * size for ns, size in zip(times, sizes, strict=True)) / 1e9
-            rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, math.ceil(renewed / one_round)))
-            for combo, ns in zip(combos, times, strict=True):
-                who = "" if only_figures else "incumbent "
-                progress(f"{combo.name}: {who}about {max(ns - transport_ns, 1) / 1000:.0f} us a query")
-        timed = [time_round(pair, queries, sizes, transport_ns, rng) for _ in range(rounds)]
-        # The others have just been called: a cold cache is no luck of the twin's process. Queries come once, here too.
-        twin.warm_up([dealer.take(WARMUP_CALLS) for dealer in queries])
-        control = [time_round((twin, original), queries, sizes, transport_ns, rng) for _ in range(CONTROL_ROUNDS)]
+        with preparation.pair() as pair:
+            epoch_begun = time.perf_counter()
+            warmups = [dealer.take(WARMUP_CALLS) for dealer in queries]
+            for side in rng.sample(pair, 2):
+                side.warm_up(warmups)
+            if not sizes:
+                sample = [dealer.take(WARMUP_CALLS) for dealer in queries]
+                estimates = {side: side.estimate(sample) for side in rng.sample(pair, 2)}
+                times = estimates[pair[1]]
+                sizes = [_calls_per_block(ns) for ns in times]
+                one_round = 4 * sum(ns * size for ns, size in zip(times, sizes, strict=True)) / 1e9
+                rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, math.ceil(preparation.pair_seconds / one_round)))
+                for combo, ns in zip(combos, times, strict=True):
+                    who = "" if only_figures else "incumbent "
+                    progress(f"{combo.name}: {who}about {max(ns - transport_ns, 1) / 1000:.0f} us a query")
+            timed = [time_round(pair, queries, sizes, transport_ns, rng) for _ in range(rounds)]
+            epoch_seconds = preparation.pair_seconds + time.perf_counter() - epoch_begun
+            bout.look_at(pair[0])
         for _, _, answers in timed:
             bout.answers += answers
-        bout.stage.add(
-            np.array([logs for logs, _, _ in timed]),
-            np.array([logs for _, logs, _ in timed]),
-            np.array([twins - originals for twins, originals, _ in control]),
-        )
-        epoch_seconds, epoch_begun = time.perf_counter() - epoch_begun, time.perf_counter()
+        bout.stage.add(np.array([logs for logs, _, _ in timed]), np.array([logs for _, logs, _ in timed]))
         epochs = bout.stage.epochs
         more = (
             min((look for look in bout.stage.looks if look > epochs), default=epochs) - epochs

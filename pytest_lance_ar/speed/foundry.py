@@ -1,8 +1,8 @@
 """Compiles every kernel once: what one of its processes compiled is handed to the next, and to no one else.
 
-The code comes from a process that does the same whichever side the kernel is on, and is over before any process that is
-timed begins. A kernel that cannot be compiled like this is compiled in each of
-its processes.
+The code comes from processes that do the same whichever side the kernel is on, and before anything is timed: one that
+compiles what stand-ins need, and the first that has the workloads. A kernel that cannot be compiled like this is
+compiled in each of its processes.
 """
 
 from __future__ import annotations
@@ -62,6 +62,12 @@ class Foundry:
         if fault is not None and fault.failure.kind is FaultKind.TIMEOUT:
             raise fault
         return self._codes.get(kernel.sha256, b"")
+
+    def learn(self, kernel: Kernel, host: KernelHost) -> None:
+        """Take what a process of a kernel has compiled by now, for those that come after it. Raises KernelFault."""
+        code = host.code()
+        with self._changed:
+            self._codes[kernel.sha256] = code
 
     def known(self, kernel: Kernel) -> bytes:
         """A kernel's code, if it is there now."""

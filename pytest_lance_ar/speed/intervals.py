@@ -24,7 +24,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_lance_ar.speed.statistics import PROCESS_SD
 from pytest_lance_ar.trial.evidence import Interval
 
 Floats = NDArray[np.float64]
@@ -33,6 +32,8 @@ FAMILY_ERROR: Final = 0.05
 GEOMEAN_ERROR: Final = 0.01
 LUCK_SD: Final = 0.015
 """Spread of the log ratio of one and the same kernel over epochs, on one workload."""
+PROCESS_SD: Final = 0.0025
+"""The same over pairs of processes, of which the workloads share a few, on all of them together."""
 MOST_BIRGE: Final = 3.0
 """What chance reaches in less than 1 of 300 cases with two epochs, and next to never with four."""
 MAD_TO_SD: Final = 1.4826

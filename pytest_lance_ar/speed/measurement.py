@@ -14,7 +14,6 @@ from pytest_lance_ar.speed.alone import time_alone
 from pytest_lance_ar.speed.duel import QUERIES, Progress, duel
 from pytest_lance_ar.speed.foundry import Foundry
 from pytest_lance_ar.speed.guards import time_guards
-from pytest_lance_ar.speed.luck import LUCKY, time_in_new_processes
 from pytest_lance_ar.speed.origin import time_against_first
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.steps import with_steps
@@ -121,28 +120,24 @@ class Measurement:
         return speed
 
     def _confirmed(self, speed: SpeedEvidence, preparation: Preparation, progress: Progress) -> SpeedEvidence:
-        """What a gain needs to be kept: guards, the incumbent alone, new processes, the first baseline."""
+        """What a gain needs to be kept: guards, the incumbent alone, the first baseline."""
         trial = self._trial
         speed = guarded(trial, speed, preparation, progress)
         if not compare(trial, speed).kept:
             return speed
         transport_ns = speed.transport_ns
-        for again in (False, True):
+        for _ in range(2):
             alone = time_alone(
                 trial,
                 preparation,
                 self._yardstick,
                 self._reading_ns,
                 transport_ns=transport_ns,
-                again=again,
                 progress=progress,
             )
             speed = replace(speed, alone=alone)
             if compare(trial, speed).kept:
                 break
-        if compare(trial, speed).kept and speed.ratio > LUCKY and not trial.simplify:
-            luck = time_in_new_processes(trial, preparation, transport_ns=transport_ns, progress=progress)
-            speed = replace(speed, luck=luck)
         if trial.origin is None or not compare(trial, speed).kept:
             return speed
         for _ in range(2):
@@ -217,13 +212,14 @@ def guarded(trial: Trial, speed: SpeedEvidence, preparation: Preparation, progre
     if trial.incumbent is None or not gains(trial, speed).kept:
         return speed
     progress(f"{'no slower' if trial.simplify else 'a gain'}; looking at guard workloads")
-    guards = time_guards(
-        preparation.pairs,
-        trial.target,
-        transport_ns=speed.transport_ns,
-        core=trial.core,
-        deadline=trial.deadline,
-        rtol=trial.options.rtol,
-        progress=progress,
-    )
+    with preparation.two_pairs() as pairs:
+        guards = time_guards(
+            pairs,
+            trial.target,
+            transport_ns=speed.transport_ns,
+            core=trial.core,
+            deadline=trial.deadline,
+            rtol=trial.options.rtol,
+            progress=progress,
+        )
     return replace(speed, guards=guards)

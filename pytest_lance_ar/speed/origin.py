@@ -12,14 +12,22 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Final
 
-from pytest_lance_ar.speed.alone import by_noise, centre, rounds_in_new_processes
-from pytest_lance_ar.speed.duel import Bout, Progress, check_answers
+import numpy as np
+
+from pytest_lance_ar.host.platform import pinned
+from pytest_lance_ar.speed.alone import NEEDED, by_noise, centre, timed_rounds
+from pytest_lance_ar.speed.duel import Bout, Progress, check_answers, no_garbage_collection
 from pytest_lance_ar.speed.preparation import Preparation
 from pytest_lance_ar.speed.sides import IncumbentFailed
 from pytest_lance_ar.trial.evidence import OriginEvidence
 from pytest_lance_ar.trial.trial import Trial
 from pytest_lance_ar.trial.verdict import OTHERS
+
+EPOCHS: Final = 2
+ROUNDS: Final = 4
+"""Of an epoch; all is built and packed anew before each."""
 
 
 def time_against_first(
@@ -29,8 +37,7 @@ def time_against_first(
     transport_ns: float,
     progress: Progress = lambda _text, _passing=False: None,
 ) -> OriginEvidence | None:
-    """Time the candidate beside the first baseline. Ends the preparation's processes. None where that baseline does
-    not run any more.
+    """Time the candidate beside the first baseline. None where that baseline does not run any more.
 
     Raises KernelFault.
     """
@@ -39,11 +46,16 @@ def time_against_first(
     progress("a gain; timing the candidate against the first baseline", True)
     bout = Bout(preparation.workloads, preparation.seed)
     try:
-        kernels = trial.candidate, trial.origin.kernel
-        rounds = rounds_in_new_processes(trial, preparation, kernels, bout, transport_ns)
+        with (
+            preparation.others(trial.candidate, trial.origin.kernel) as (one, other),
+            pinned(trial.core),
+            no_garbage_collection(),
+        ):
+            epochs = [timed_rounds((one, other), bout, ROUNDS, epoch * NEEDED, transport_ns) for epoch in range(EPOCHS)]
         check_answers(bout, trial.target.combos, trial.options.rtol)
     except IncumbentFailed:
         return None
+    rounds = np.concatenate(epochs)
     gain, error = centre(rounds[:, 1] - rounds[:, 0])
     seconds = time.perf_counter() - begun
     return OriginEvidence(gain=math.exp(gain), error=math.exp(by_noise(error) + OTHERS), seconds=seconds)

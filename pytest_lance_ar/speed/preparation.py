@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -22,8 +23,10 @@ from pytest_lance_ar.trial.evidence import Failure, FaultKind
 from pytest_lance_ar.trial.kernel_source import Kernel
 
 SHIFTS: Final = 64
-"""In how many ways the code of a timed pair may lie in memory; by chance, so that no stage confirms luck. That of the
-two sides lies alike: what they have in common is as lucky in both."""
+"""In how many ways the code of a timed pair may lie in memory, by chance. That of the two sides lies alike: what they
+have in common is as lucky in both."""
+AHEAD: Final = 2
+"""Pairs that wait for the timing to begin: as many as the first look at an equal kernel takes."""
 PATIENCE: Final = 2.0
 """Seconds that a thread which is given up may take to notice. It is a daemon: nobody waits for it any longer."""
 
@@ -34,11 +37,11 @@ def fresh_seed() -> int:
 
 
 class Preparation:
-    """Two pairs of processes, (candidate, incumbent) each, and the workloads of the stage that is on.
+    """Workloads of the stage that is on, and pairs of new processes, (candidate, incumbent) each, as many as wanted.
 
-    Each pair has a twin, another process of one of its kernels; that of the second pair is there when it is needed.
-    The workloads have a seed of their own. The processes die with the thread that started them, which lives until
-    `close`. code: machine code of the kernels that is known, by the hash of their source.
+    The workloads have a seed of their own. The first pairs are ready when the timing begins. They die with the thread
+    that started them, which lives until `close`. code: machine code of the kernels that is known, by the hash of their
+    source.
     """
 
     def __init__(
@@ -56,8 +59,8 @@ class Preparation:
         self.seed = fresh_seed()
         self.queries = queries
         self.workloads: list[Instance] = []
-        self.pairs: list[tuple[Side, Side]] = []
-        self.twins: list[Side] = []
+        self.pair_seconds = 0.0
+        """What it took to get the last pair ready."""
         self.foundry = Foundry(target, deadline=deadline, known=code or {})
         self._kernels = {True: candidate, False: incumbent}
         self._core = core
@@ -66,7 +69,7 @@ class Preparation:
         self._closed = threading.Event()
         self._error: BaseException | None = None
         self._hosts: list[KernelHost] = []
-        self._shifts = secrets.SystemRandom().sample(range(SHIFTS), 2)
+        self._ahead: list[tuple[Side, Side]] = []
         self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
         with platform.kept_off(core):
             self._quarries = [Quarry(target, queries, self.seed)]
@@ -85,25 +88,40 @@ class Preparation:
             raise self._error
 
     def confirm(self, seed: int) -> list[Instance]:
-        """Have workloads of another seed, built on two cores, and meanwhile a twin for the second pair.
+        """Have workloads of another seed, built on two cores, and meanwhile load the pairs that come next.
 
         Raises KernelFault, also when the time is up, and IncumbentFailed.
         """
         quarry = Quarry(self.target, self.queries, seed)
         quarry.hurry()
         self._quarries.append(quarry)
-        self._start_twin()
+        self._end_all()
+        self._ahead = [self._load_pair() for _ in range(AHEAD)]
         self.seed, self.workloads = seed, self._dug(quarry)
         return self.workloads
 
     @contextmanager
-    def others(self, *kernels: Kernel) -> Iterator[tuple[Side, ...]]:
-        """New processes, loaded, of these kernels and of no other: all that there were end first, these at the end.
+    def pair(self) -> Iterator[tuple[Side, Side]]:
+        """A pair that was never timed, packed and called once on every workload; it ends at the end.
 
-        A process that was there before may know what it has seen. Raises KernelFault, IncumbentFailed.
+        Raises KernelFault, IncumbentFailed.
         """
-        for host in self._hosts:
-            host.close()
+        pair = self._ahead.pop(0) if self._ahead else self._load_pair()
+        try:
+            self._pack(pair)
+            yield pair
+        finally:
+            for side in pair:
+                side.close()
+                self._hosts.remove(side.host)
+
+    @contextmanager
+    def others(self, *kernels: Kernel) -> Iterator[tuple[Side, ...]]:
+        """New processes, loaded, of these kernels and of no other: what was loaded ahead ends first, these at the end.
+
+        Raises KernelFault, IncumbentFailed.
+        """
+        self._end_all()
         order = secrets.SystemRandom().sample(range(len(kernels)), len(kernels))
         sides: dict[int, Side] = {}
         try:
@@ -118,7 +136,17 @@ class Preparation:
             yield tuple(sides[number] for number in range(len(kernels)))
         finally:
             for side in sides.values():
-                side.host.close()
+                side.close()
+
+    @contextmanager
+    def two_pairs(self) -> Iterator[list[tuple[Side, Side]]]:
+        """Two new pairs of candidate and incumbent, loaded; they end at the end.
+
+        Raises KernelFault, IncumbentFailed.
+        """
+        kernels = self._kernels[True], self._kernels[False]
+        with self.others(*kernels) as (candidate, incumbent), self.others(*kernels) as (other, rival):
+            yield [(candidate, incumbent), (other, rival)]
 
     def close(self) -> None:
         """Give up whatever is not done yet, and end the processes."""
@@ -149,33 +177,46 @@ class Preparation:
         self._check()
         self.foundry.forge(self._kernels[False])
         self.workloads = self._dug(self._quarries[0])
-        # In random order here and below: a kernel that knew its side could be slow as the incumbent, to be beaten.
-        for _ in range(2):
-            first = secrets.choice((True, False))
-            started = {which: self._side(which) for which in (first, not first)}
-            self.pairs.append((started[True], started[False]))
-        sides = [(side, shift) for pair, shift in zip(self.pairs, self._shifts, strict=True) for side in pair]
-        for side, shift in secrets.SystemRandom().sample(sides, len(sides)):
-            self._get_ready(side, shift)
-        self._start_twin()
+        for number in range(AHEAD):
+            pair = self._load_pair()
+            self._pack(pair)
+            self._ahead.append(pair)
+            if number == 0:
+                for side in pair:
+                    with side.blame():
+                        self.foundry.learn(side.kernel, side.host)
 
-    def _start_twin(self) -> None:
-        side = self._side(secrets.choice((True, False)))
-        self._get_ready(side, self._shifts[len(self.twins)])
-        self.twins.append(side)
+    def _load_pair(self) -> tuple[Side, Side]:
+        """In random order here and below: a kernel that knew its side could be slow as the incumbent, to be beaten."""
+        begun, shift = time.perf_counter(), secrets.randbelow(SHIFTS)
+        first = secrets.choice((True, False))
+        sides = {which: self._side(which) for which in (first, not first)}
+        for side in sides.values():
+            self._check()
+            with suppress(KernelFault):  # told of below, in the words of who is to blame
+                side.code = self.foundry.code_of(side.kernel)
+            side.load(shift=shift)
+        self.pair_seconds = time.perf_counter() - begun
+        return sides[True], sides[False]
 
-    def _get_ready(self, side: Side, shift: int) -> None:
-        self._check()
-        with suppress(KernelFault):  # told of below, in the words of who is to blame
-            side.code = self.foundry.code_of(side.kernel)
-        side.load(shift=shift)
-        side.renew(self.workloads, [range(1)] * len(self.workloads))
+    def _pack(self, pair: tuple[Side, Side]) -> None:
+        begun = time.perf_counter()
+        for side in secrets.SystemRandom().sample(pair, 2):
+            if not side.packs:
+                self._check()
+                side.renew(self.workloads, [range(1)] * len(self.workloads))
+        self.pair_seconds += time.perf_counter() - begun
 
     def _side(self, is_candidate: bool) -> Side:
         self._check()
         host = KernelHost(self.target.driver, core=self._core, deadline=self._deadline)
         self._hosts.append(host)
         return Side(self._kernels[is_candidate], host, is_candidate=is_candidate)
+
+    def _end_all(self) -> None:
+        for host in self._hosts:
+            host.close()
+        self._hosts, self._ahead = [], []
 
     def _dug(self, quarry: Quarry) -> list[Instance]:
         try:

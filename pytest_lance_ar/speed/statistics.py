@@ -2,25 +2,22 @@
 
 Model. Of two kernels timed beside each other, the logarithm of candidate / incumbent is
 
-    gain of the code + luck of the processes + luck of the placement + noise of the round
+    gain of the code + luck of the epoch + noise of the round
 
 - Round (ABBA): both sides answer the same queries on one core, milliseconds apart, in random order; what disturbs
   the machine for longer cancels. What is left has heavy tails: an interrupt hits one block, now and then.
-- Placement: all arrays are allocated anew at the start of an epoch of a few rounds: this luck is drawn once an epoch.
-- Processes: code layout and page colours last as long as a process. More rounds do not help; more processes do. The
-  code of the kernels that are timed beside each other lies at one place, drawn for each pair, so that what they have in
-  common is as lucky in both. Of the shipped kernel, which is as fast as tens of microseconds, this luck has a standard
-  deviation of 1 to 2% where the places are drawn apart, and of 0.4% where they are one.
+- Epoch: a few rounds on two new processes. Where code, arrays and pages of a process come to lie lasts as long as it
+  does: more rounds do not help, more processes do, so this luck is drawn once an epoch, at the highest level that
+  varies. The code of both kernels lies at one place, drawn for each pair, so that what they have in common is as lucky
+  in both. Of the shipped kernel, which answers in tens of microseconds, the luck of code has a standard deviation of 1
+  to 2% where the places are drawn apart, and of 0.4% where they are one.
 
 Estimate. Within an epoch each combo is the median of its block pairs, which a spike cannot move; an epoch is the mean
 of its combos; a stage is the mean of its epochs. Epochs are independent, and Student's t on them is honest about every
-luck but the last. For that one the interval is widened by PROCESS_SD, or by what the control arm shows where that is
-more: in every epoch one of the kernels, chosen at random, is timed against its own twin in another process. Processes
-are started with fixed addresses, which takes the largest part of that luck away. What kernels that differ draw beyond
-it is asked of a small gain before it is kept (`luck`).
+luck, however much it is.
 
 Stopping. A stage looks at its interval after 3, 6, 9, 12, 18, 27 and 40 epochs and stops when the interval lies below 1
-(better), above 1 (worse), or when even a perfect measurement could not bring it below 1 any more (hopeless). An error
+(better) or above 1 (worse). An error
 of 5%, two-sided, is divided evenly among the looks (Bonferroni), so the interval is valid whenever a stage stops. A
 stage thus calls an equal kernel better in about 2.5% of cases.
 
@@ -79,15 +76,6 @@ FUTILITY_TAIL: Final = 0.0225
 """What this leaves to each look."""
 FIGURE_TAIL: Final = 0.0046
 """The same for 2.5%: the interval that is printed where a stage gives up errs on each side in at most so many cases."""
-FUTILITY_Z: Final = 1.645
-"""One-sided 5%, for the luck of the processes."""
-PROCESS_SD: Final = 0.0025
-"""Spread of log(candidate / incumbent) of one and the same kernel over pairs of processes."""
-CONTROL_TAIL: Final = 0.025
-"""Two-sided 5%: less than that the control arm does not show. After three epochs twice its standard error is exceeded
-by noise alone in one case of five."""
-PROCESS_Z: Final = 1.96
-"""Two-sided 5%. The luck of the processes is drawn once a stage, so the looks do not divide it."""
 
 
 class Outcome(Enum):
@@ -115,12 +103,12 @@ def students_t(freedom: int, tail: float) -> float:
 
 @dataclass
 class Stage:
-    """Epochs of one pair of processes, as they come in.
+    """Epochs, each of a pair of processes, as they come in.
 
     min_gain: the smallest gain worth finding, as a share: 0.01 is 1%. limit: what the ratio must be shown to lie below.
     looks: epochs after which the interval decides, some of LOOKS.
     candidate, incumbent: mean log nanoseconds of blocks, an array (rounds, combos, 2) an epoch; differences: log ratio
-    of every combo, an array (combos,) an epoch; control: log ratio of a kernel's twin to the kernel itself.
+    of every combo, an array (combos,) an epoch.
     """
 
     min_gain: float = DEFAULT_MIN_GAIN / 100
@@ -129,15 +117,12 @@ class Stage:
     candidate: list[Floats] = field(default_factory=list)
     incumbent: list[Floats] = field(default_factory=list)
     differences: list[Floats] = field(default_factory=list)
-    control: list[float] = field(default_factory=list)
 
-    def add(self, candidate: Floats, incumbent: Floats, control: Floats) -> None:
-        """An epoch. control: log ratios of the twin to its original, (rounds, combos, 2)."""
+    def add(self, candidate: Floats, incumbent: Floats) -> None:
+        """An epoch."""
         self.candidate.append(candidate)
         self.incumbent.append(incumbent)
         self.differences.append(_medians(candidate - incumbent))
-        # The same code on both sides: the combos differ by luck alone, so one median is over all of them.
-        self.control.append(float(np.median(control)))
 
     @classmethod
     def simplifying(cls) -> Stage:
@@ -166,17 +151,18 @@ class Stage:
     @property
     def interval(self) -> Interval:
         """Of the ratio, from the epochs alone, valid at every look."""
-        return self._around(math.hypot(self._sampling_error, self._process_error))
+        error = students_t(self.epochs - 1, STAGE_ERROR / 2 / len(self.looks))
+        return self._around(error * _standard_error(self.estimates))
 
     @property
     def pooled_interval(self) -> Interval:
         """Of the ratio, with the combos' spread pooled, valid whenever the stage gives up."""
-        return self._around(self._pooled_error(FIGURE_TAIL, PROCESS_Z))
+        return self._around(self._pooled_error(FIGURE_TAIL))
 
     @property
     def largest_gain(self) -> float:
         """What the gain is at the most, at the error of futility: a share, negative where the kernel is slower."""
-        return 1 / self._around(self._pooled_error(FUTILITY_TAIL, FUTILITY_Z)).low - 1
+        return 1 / self._around(self._pooled_error(FUTILITY_TAIL)).low - 1
 
     @property
     def combo_ratios(self) -> Floats:
@@ -197,9 +183,8 @@ class Stage:
 
     @property
     def noise_floor(self) -> float:
-        """What an equal kernel may still differ by: the control's log ratio and twice its standard error."""
-        control = self._control_estimates
-        return abs(float(control.mean())) + 2 * _standard_error(control)
+        """What an equal kernel may still differ by: twice the standard error of the log ratio."""
+        return 2 * _standard_error(self.estimates)
 
     def outcome(self, *, last: bool = False) -> Outcome:
         """What the stage shows at this look; at the last one it is not open any more."""
@@ -208,8 +193,7 @@ class Stage:
             return self._guards(last)
         if self.largest_gain < self.min_gain:
             return Outcome.FUTILE
-        hopeless = float(self.estimates.mean()) - self._sampling_error > math.log(self.limit) - self._process_error
-        done = deciding and (interval.low > self.limit or hopeless or last)
+        done = deciding and (interval.low > self.limit or last)
         return Outcome.NOT_BETTER if done else Outcome.OPEN
 
     def _guards(self, last: bool) -> Outcome:
@@ -231,30 +215,11 @@ class Stage:
         """Two-sided 10%, for what is printed."""
         return students_t(self.epochs - 1, 0.05)
 
-    @property
-    def _sampling_error(self) -> float:
-        return students_t(self.epochs - 1, STAGE_ERROR / 2 / len(self.looks)) * _standard_error(self.estimates)
-
-    def _pooled_error(self, tail: float, process_z: float) -> float:
+    def _pooled_error(self, tail: float) -> float:
         combos = self.combo_estimates
         freedom = (self.epochs - 1) * combos.shape[1]
         pooled = math.sqrt(combos.var(axis=0, ddof=1).sum() / self.epochs) / combos.shape[1]
-        sampling = students_t(freedom, tail) * max(pooled, _standard_error(self.estimates))
-        return math.hypot(sampling, process_z * self._process_sd)
-
-    @property
-    def _process_error(self) -> float:
-        return PROCESS_Z * self._process_sd
-
-    @property
-    def _process_sd(self) -> float:
-        control = self._control_estimates
-        shown = abs(float(control.mean())) - students_t(self.epochs - 1, CONTROL_TAIL) * _standard_error(control)
-        return max(PROCESS_SD, shown)
-
-    @property
-    def _control_estimates(self) -> Floats:
-        return np.array(self.control)
+        return students_t(freedom, tail) * max(float(pooled), _standard_error(self.estimates))
 
 
 def _medians(blocks: Floats) -> Floats:

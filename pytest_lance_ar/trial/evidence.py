@@ -171,16 +171,6 @@ class AloneEvidence:
 
 
 @dataclass(frozen=True)
-class LuckEvidence:
-    """Candidate / incumbent in so many new pairs of processes; the interval is from their spread."""
-
-    ratio: float
-    interval: Interval
-    pairs: int
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
 class OriginEvidence:
     """How many times as fast as the first baseline the candidate is, and the factor of error on either side."""
 
@@ -197,8 +187,7 @@ class SpeedEvidence:
     workload_seeds: of the data of each stage. walls: what confined the candidate's process. largest_gain: what the gain
     is at the most (a share, at an error of 10%), where the duel ended because a gain worth finding had become unlikely.
     guards: None unless there was a gain to keep, and the target has guard workloads. alone: None unless there was;
-    luck as well, and for a simplification or a gain that no luck explains; origin as well as alone, and where nothing
-    was kept since the first baseline.
+    origin as well, and where nothing was kept since the first baseline.
     """
 
     combos: tuple[ComboFigures, ...]
@@ -220,7 +209,6 @@ class SpeedEvidence:
     seconds: float = 0.0
     largest_gain: float | None = None
     alone: AloneEvidence | None = None
-    luck: LuckEvidence | None = None
     origin: OriginEvidence | None = None
 
     @property

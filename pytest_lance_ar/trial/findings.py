@@ -65,7 +65,7 @@ class Findings:
         speed = self.evidence.speed
         if speed:
             phases["speed"] = speed.seconds
-            checks = {"guards": speed.guards, "alone": speed.alone, "luck": speed.luck, "origin": speed.origin}
+            checks = {"guards": speed.guards, "alone": speed.alone, "origin": speed.origin}
             phases |= {name: check.seconds for name, check in checks.items() if check}
         phases["waiting"] = waited
         phases["other"] = seconds - sum(phases.values())

@@ -16,7 +16,6 @@ from pytest_lance_ar.trial.evidence import (
     Failure,
     FaultKind,
     GuardEvidence,
-    LuckEvidence,
     SpeedEvidence,
 )
 from pytest_lance_ar.trial.trial import Trial
@@ -137,8 +136,6 @@ def compare(trial: Trial, speed: SpeedEvidence) -> Verdict:
     alone = speed.alone
     if alone is not None and not (alone.slowdown <= alone.explained and shows_again(1 / speed.ratio, alone)):
         return Verdict("inconclusive", ExitCode.INCONCLUSIVE, _not_alone_sentence(alone, 1 / speed.ratio))
-    if speed.luck is not None and not speed.luck.interval.high < 1.0:
-        return _lucky(trial, speed.luck)
     unreal = claim_refuses(trial, speed)
     if unreal:
         return Verdict("discard", ExitCode.DISCARD, unreal)
@@ -252,18 +249,6 @@ def _not_alone_sentence(alone: AloneEvidence, gain: float) -> str:
         f"the incumbent took {alone.slowdown:.3f} x as long beside the candidate as without it, and this host explains "
         f"{alone.explained:.3f} at the most; the gain may be the candidate's presence: run it again"
     )
-
-
-def _lucky(trial: Trial, luck: LuckEvidence) -> Verdict:
-    """It is undecided where a gain worth finding may yet be there."""
-    sentence = (
-        f"the gain of the duel is not shown by {luck.pairs} new pairs of processes: candidate / incumbent "
-        f"{luck.ratio:.4f} [{luck.interval.low:.4f}, {luck.interval.high:.4f}]; where a process's code and data come "
-        "to lie is luck"
-    )
-    if luck.interval.low < 1 / (1 + trial.options.min_gain / 100):
-        return Verdict("inconclusive", ExitCode.INCONCLUSIVE, f"{sentence}; run it again")
-    return Verdict("discard", ExitCode.DISCARD, sentence)
 
 
 def _unconfirmed(speed: SpeedEvidence) -> str:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pytest_lance_ar.host.parent import KernelFault
-from pytest_lance_ar.speed import alone, origin
+from pytest_lance_ar.speed import origin
 from pytest_lance_ar.speed.alone import MOST_NOISE
 from pytest_lance_ar.speed.duel import Bout
 from pytest_lance_ar.speed.foundry import Foundry
@@ -88,7 +88,7 @@ def timed(answer: int, candidate_ns: tuple[float, ...] = (100.0,)) -> Callable[.
 
 
 def test_who_is_timed_and_what_is_found(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alone, "timed_rounds", timed(7))
+    monkeypatch.setattr(origin, "timed_rounds", timed(7))
     found = origin.time_against_first(TRIAL, preparation, transport_ns=0.0)
     assert found is not None
     assert found.gain == pytest.approx(1.5)
@@ -101,7 +101,7 @@ def test_who_is_timed_and_what_is_found(preparation: Preparation, monkeypatch: p
 def test_a_candidate_that_is_now_fast_and_now_slow_here_has_no_gain_by_it(
     preparation: Preparation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alone, "timed_rounds", timed(7, (50.0, 300.0)))
+    monkeypatch.setattr(origin, "timed_rounds", timed(7, (50.0, 300.0)))
     found = origin.time_against_first(TRIAL, preparation, transport_ns=0.0)
     assert found is not None
     assert math.log(found.error) == pytest.approx(MOST_NOISE + OTHERS)
@@ -110,7 +110,7 @@ def test_a_candidate_that_is_now_fast_and_now_slow_here_has_no_gain_by_it(
 
 
 def test_a_candidate_that_is_wrong_here_is_incorrect(preparation: Preparation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alone, "timed_rounds", timed(8))
+    monkeypatch.setattr(origin, "timed_rounds", timed(8))
     with pytest.raises(KernelFault, match="ids"):
         origin.time_against_first(TRIAL, preparation, transport_ns=0.0)
 
@@ -121,7 +121,7 @@ def test_a_baseline_that_does_not_run_any_more_says_nothing(
     def timed_rounds(*_: object) -> None:
         raise IncumbentFailed(WRONG)
 
-    monkeypatch.setattr(alone, "timed_rounds", timed_rounds)
+    monkeypatch.setattr(origin, "timed_rounds", timed_rounds)
     assert origin.time_against_first(TRIAL, preparation, transport_ns=0.0) is None
     assert LOG[-2:] == ["ended", "ended"]
 

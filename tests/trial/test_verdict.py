@@ -21,7 +21,6 @@ from pytest_lance_ar.trial.evidence import (
     Failure,
     FaultKind,
     Interval,
-    LuckEvidence,
     OriginEvidence,
     SpeedEvidence,
 )
@@ -114,10 +113,6 @@ def with_combo(place: int, **figures: Any) -> tuple[ComboFigures, ...]:
         (TRIAL, evidence_of(speed=speed_of(alone=AloneEvidence(1.04, 1.03))), "inconclusive", 11),
         (TRIAL, evidence_of(speed=speed_of(0.8, alone=AloneEvidence(1.02, 1.03, 1.22, 1.04))), "keep", 0),
         (TRIAL, evidence_of(speed=speed_of(0.8, alone=AloneEvidence(1.02, 1.03, 1.02, 1.04))), "inconclusive", 11),
-        (TRIAL, evidence_of(speed=speed_of(luck=LuckEvidence(0.98, Interval(0.97, 0.999), 6))), "keep", 0),
-        (TRIAL, evidence_of(speed=speed_of(luck=LuckEvidence(0.98, Interval(0.96, 1.0), 6))), "inconclusive", 11),
-        (TRIAL, evidence_of(speed=speed_of(luck=LuckEvidence(1.0, Interval(0.993, 1.007), 6))), "discard", 1),
-        (TRIAL, evidence_of(speed=speed_of(luck=LuckEvidence(0.98, Interval(math.nan, math.nan), 6))), "discard", 1),
         # How large a large gain is depends on the pace of the host.
         (TRIAL, evidence_of(speed=speed_of(0.7576, alone=AloneEvidence(1.02, 1.03, 1.236, 1.051))), "keep", 0),
         (TRIAL, evidence_of(speed=speed_of(0.7576, alone=AloneEvidence(1.02, 1.03, 1.15, 1.04))), "inconclusive", 11),
