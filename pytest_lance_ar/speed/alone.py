@@ -109,7 +109,7 @@ def timed_rounds(
     while len(found) < most and (len(found) < LEAST_ROUNDS or time.perf_counter() < ends):
         first, second, answers = time_round(pair, queries, sizes, transport_ns, rng)
         found.append((float(first.mean()), float(second.mean())))
-        bout.answers += answers
+        bout.keep(answers)
     return np.array(found)
 
 

@@ -14,6 +14,7 @@ import math
 import random
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ SAMPLED: Final = 256
 """Timed answers of a combo in a stage that are compared with the reference where nothing is kept: wrong answers that
 gain as much as 1% would be 1 in 100."""
 MOST_CHECKED: Final = 1024
-"""The same of what is to be kept: all, unless it took many epochs to decide."""
+"""The same of what is to be kept: all, unless it took many epochs to decide. With their tables they are some 90 MB."""
 
 
 def _queries(epochs: int, rounds: int) -> int:
@@ -73,15 +74,31 @@ class Bout:
     workloads: Sequence[Instance]
     seed: int
     stage: Stage = field(default_factory=Stage)
-    answers: list[Answer] = field(default_factory=list)
+    answers: dict[int, list[Answer]] = field(default_factory=dict)
+    """Of each combo, what may be checked: all, or a random sample of MOST_CHECKED."""
+    given: Counter[int] = field(default_factory=Counter)
     pack_seconds: float = math.inf
-    peak_mem_mb: float = 0.0
+    peak_mem_mb: float = math.nan
     walls: tuple[str, ...] = ()
+
+    def keep(self, answers: Sequence[Answer]) -> None:
+        """Keep answers to be checked, so many that memory holds them: all that were given have the same chance.
+
+        Source: Waterman's algorithm R (Vitter, "Random sampling with a reservoir", 1985).
+        """
+        for answer in answers:
+            if not answer.checked:
+                continue
+            kept = self.answers.setdefault(answer.combo, [])
+            self.given[answer.combo] += 1
+            place = len(kept) if len(kept) < MOST_CHECKED else secrets.randbelow(self.given[answer.combo])
+            if place < MOST_CHECKED:
+                kept[place : place + 1] = [answer]
 
     def look_at(self, candidate: Side) -> None:
         """Note what a process that is about to end tells."""
         self.pack_seconds = min(self.pack_seconds, candidate.pack_seconds)
-        self.peak_mem_mb = max(self.peak_mem_mb, candidate.host.peak_mem_mb())
+        self.peak_mem_mb = float(np.fmax(self.peak_mem_mb, candidate.host.peak_mem_mb()))
         self.walls = candidate.host.walls
 
 
@@ -129,7 +146,7 @@ def duel(
     if outcome is not Outcome.BETTER or only_figures:
         when_timed()
     progress("checking the timed answers", True)
-    most = MOST_CHECKED if outcome is Outcome.BETTER and not only_figures else SAMPLED
+    most = None if outcome is Outcome.BETTER and not only_figures else SAMPLED
     checked = sum(check_answers(bout, combos, rtol, most=most) for bout in bouts)
     return evidence_of(
         [bout.stage for bout in bouts],
@@ -138,7 +155,7 @@ def duel(
         timed_queries=checked,
         transport_ns=transport_ns,
         pack_seconds=min(bout.pack_seconds for bout in bouts),
-        peak_mem_mb=max(bout.peak_mem_mb for bout in bouts),
+        peak_mem_mb=float(np.fmax.reduce([bout.peak_mem_mb for bout in bouts])),
         workload_seeds=tuple(bout.seed for bout in bouts),
         walls=first.walls,
         seconds=time.perf_counter() - begun,
@@ -184,7 +201,7 @@ def _fight(
             epoch_seconds = preparation.pair_seconds + time.perf_counter() - epoch_begun
             bout.look_at(pair[0])
         for _, _, answers in timed:
-            bout.answers += answers
+            bout.keep(answers)
         bout.stage.add(np.array([logs for logs, _, _ in timed]), np.array([logs for _, logs, _ in timed]))
         epochs = bout.stage.epochs
         more = (
@@ -251,10 +268,7 @@ def check_answers(bout: Bout, combos: Sequence[Combo], rtol: float, *, most: int
 
     Raises KernelFault or IncumbentFailed at the first wrong one.
     """
-    by_combo: list[list[Answer]] = [[] for _ in combos]
-    for answer in bout.answers:
-        if answer.checked:
-            by_combo[answer.combo].append(answer)
+    by_combo = [bout.answers.get(number, []) for number in range(len(combos))]
     if most is not None:
         by_combo = [random.SystemRandom().sample(some, min(most, len(some))) for some in by_combo]
     places = [f"{combo.name}, seed {bout.seed}" for combo in combos]

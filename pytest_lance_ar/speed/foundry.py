@@ -66,8 +66,9 @@ class Foundry:
     def learn(self, kernel: Kernel, host: KernelHost) -> None:
         """Take what a process of a kernel has compiled by now, for those that come after it. Raises KernelFault."""
         code = host.code()
-        with self._changed:
-            self._codes[kernel.sha256] = code
+        if code:  # not too much of it
+            with self._changed:
+                self._codes[kernel.sha256] = code
 
     def known(self, kernel: Kernel) -> bytes:
         """A kernel's code, if it is there now."""

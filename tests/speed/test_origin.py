@@ -81,7 +81,7 @@ def preparation(monkeypatch: pytest.MonkeyPatch) -> Preparation:
 def timed(answer: int, candidate_ns: tuple[float, ...] = (100.0,)) -> Callable[..., Any]:
     def timed_rounds(pair: Any, bout: Bout, *_: object) -> NDArray[np.float64]:
         assert [side.kernel for side in pair] == [CANDIDATE, FIRST]
-        bout.answers += [Answer(pair[0], combo, 7, cast(Any, {"id": answer}), checked=True) for combo in range(9)]
+        bout.keep([Answer(pair[0], combo, 7, cast(Any, {"id": answer}), checked=True) for combo in range(9)])
         return np.log([[ns, 150.0] for ns in candidate_ns] * 4)
 
     return timed_rounds
