@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -290,6 +291,42 @@ def test_a_candidate_that_fails_in_preparation_is_told_when_it_is_waited_for() -
         pytest.raises(KernelFault, match="import raised"),
     ):
         preparation.wait()
+
+
+def test_what_the_workloads_need_beside_the_stand_ins_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-ins have 20,000 vectors, the workloads 200: of those alone a function is called."""
+    source = "from numba import njit\n" + kernels.PURE_PYTHON
+    source += "\n\nclass PqKernel(PqKernel):\n    def pack_codes(self, codes):\n"
+    source += "        if len(codes) == 200: doubled(len(codes))\n        return codes\n"
+    source += "\n\n@njit\ndef doubled(x):\n    return 2 * x\n"
+    candidate, known = Kernel("lazy.py", source.encode()), []
+    load = Side.load
+
+    def loading(side: Side, *, shift: int = 0) -> None:
+        if side.is_candidate:
+            known.append(side.code)
+        load(side, shift=shift)
+
+    monkeypatch.setattr(Side, "load", loading)
+    with prepared(candidate) as preparation:
+        preparation.wait()
+        with preparation.pair(), preparation.pair(), preparation.pair():
+            pass
+        learnt = preparation.foundry.known(candidate)
+    assert [code == learnt for code in known] == [False, True, True]
+    assert len(learnt) > len(known[0])
+
+
+def test_the_processes_of_a_pair_are_over_behind_it() -> None:
+    with prepared(KERNEL) as preparation:
+        preparation.wait()
+        assert preparation.pair_seconds > 0
+        with preparation.pair() as pair:
+            pids = [side.host.pid for side in pair]
+        assert all(not side.packs for side in pair)
+        for pid in pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
 
 
 def test_preparation_can_be_given_up_at_any_moment() -> None:
