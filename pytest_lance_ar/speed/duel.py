@@ -45,7 +45,7 @@ STAGE_SECONDS: Final = 60.0
 """A stage that takes longer ends at its next look."""
 BASELINE_EPOCHS: Final = 4
 """Without an incumbent there is nothing to decide, only figures to take."""
-SAMPLED: Final = 256
+SAMPLED: Final = 128
 """Timed answers of a combo in a stage that are compared with the reference where nothing is kept: wrong answers that
 gain as much as 1% would be 1 in 100."""
 MOST_CHECKED: Final = 1024

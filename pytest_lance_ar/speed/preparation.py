@@ -25,8 +25,8 @@ from pytest_lance_ar.trial.kernel_source import Kernel
 SHIFTS: Final = 64
 """In how many ways the code of a timed pair may lie in memory, by chance. That of the two sides lies alike: what they
 have in common is as lucky in both."""
-AHEAD: Final = 2
-"""Pairs that wait for the timing to begin: as many as the first look at an equal kernel takes."""
+AHEAD: Final = 3
+"""Pairs that wait for the timing to begin: as many as it takes to the first look at a gain."""
 PATIENCE: Final = 2.0
 """Seconds that a thread which is given up may take to notice. It is a daemon: nobody waits for it any longer."""
 

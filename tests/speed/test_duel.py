@@ -203,7 +203,7 @@ def test_so_many_timed_answers_are_checked_of_what_is_kept_and_of_what_is_not(
 def test_a_sample_of_the_timed_answers_finds_what_is_wrong_as_often_as_it_takes_to_gain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One wrong answer in a hundred, which is what a gain of 1% takes: the chance to miss it is 1 in 10^10."""
+    """One wrong answer in a hundred, which is what a gain of 1% takes: the chance to miss it is 1 in 30,000."""
     combos = [Combo(str(SHAPE), str(number)) for number in range(9)]
     bout = room.Bout([cast("Instance", SimpleNamespace(packs=[None])) for _ in combos], 1)
     bout.keep(
