@@ -1,10 +1,10 @@
 """Times candidate and incumbent beside each other on guard workloads: once a gain is shown and confirmed, not before.
 
-The workloads are drawn with a seed that nobody knew before. An epoch is as in a duel: on one pair of processes all is
-built and packed anew, then every workload is visited in every round, ABBA or BAAB at random, and both sides answer the
-same new queries. Both pairs have an epoch on all workloads; then those workloads that look slowest have
-another one on each pair, with more rounds, and what all epochs together show counts. Answers are compared with the
-reference when the timing is over.
+The workloads are drawn with a seed that nobody knew before. In an epoch, on one of two pairs of processes, all is built
+and packed anew, then every workload is visited in every round, ABBA or BAAB at random, and both sides answer the
+same new queries. Both pairs have an epoch on all workloads; then those workloads that look slowest have another one on
+each pair, with more rounds, and what all epochs together show counts. Answers are compared with the reference when the
+timing is over.
 """
 
 from __future__ import annotations

@@ -10,16 +10,15 @@ Model. Of two kernels timed beside each other, the logarithm of candidate / incu
   does: more rounds do not help, more processes do, so this luck is drawn once an epoch, at the highest level that
   varies. The code of both kernels lies at one place, drawn for each pair, so that what they have in common is as lucky
   in both. Of the shipped kernel, which answers in tens of microseconds, the luck of code has a standard deviation of 1
-  to 2% where the places are drawn apart, and of 0.4% where they are one.
+  to 2% where the places are drawn apart, and of 0.4 to 0.8% where they are one.
 
 Estimate. Within an epoch each combo is the median of its block pairs, which a spike cannot move; an epoch is the mean
 of its combos; a stage is the mean of its epochs. Epochs are independent, and Student's t on them is honest about every
 luck, however much it is.
 
 Stopping. A stage looks at its interval after 3, 6, 9, 12, 18, 27 and 40 epochs and stops when the interval lies below 1
-(better) or above 1 (worse). An error
-of 5%, two-sided, is divided evenly among the looks (Bonferroni), so the interval is valid whenever a stage stops. A
-stage thus calls an equal kernel better in about 2.5% of cases.
+(better) or above 1 (worse). An error of 5%, two-sided, is divided evenly among the looks (Bonferroni), so the interval
+is valid whenever a stage stops. A stage thus calls an equal kernel better in at most 2.5% of cases.
 
 Futility. A stage also gives up when a gain worth finding (1% unless the user says otherwise) has become unlikely: after
 2, 3, 4, 6, 9, 12, 18, 27 or 40 epochs, when a one-sided bound excludes it. The error is 10% over all these looks: of
