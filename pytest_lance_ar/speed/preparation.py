@@ -5,6 +5,7 @@ It runs beside the correctness suite, on the core that the suite leaves free, an
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 import time
@@ -70,6 +71,7 @@ class Preparation:
         self._error: BaseException | None = None
         self._hosts: list[KernelHost] = []
         self._ahead: list[tuple[Side, Side]] = []
+        self._packings = itertools.cycle(secrets.choice([(1, 2), (2, 1)]))
         self._thread = threading.Thread(target=self._run, name="lance-ar preparation", daemon=True)
         with platform.kept_off(core):
             self._quarries = [Quarry(target, queries, self.seed)]
@@ -102,7 +104,7 @@ class Preparation:
 
     @contextmanager
     def pair(self) -> Iterator[tuple[Side, Side]]:
-        """A pair that was never timed, packed and called once on every workload; it ends at the end.
+        """A pair that was never timed, packed and called on every workload; it ends at the end.
 
         Raises KernelFault, IncumbentFailed.
         """
@@ -200,9 +202,12 @@ class Preparation:
         return sides[True], sides[False]
 
     def _pack(self, pair: tuple[Side, Side]) -> None:
+        """Once and twice in turns: a kernel that is fast the first time only is not fast."""
+        if pair[0].packs:
+            return
         begun = time.perf_counter()
-        for side in secrets.SystemRandom().sample(pair, 2):
-            if not side.packs:
+        for _ in range(next(self._packings)):
+            for side in secrets.SystemRandom().sample(pair, 2):
                 self._check()
                 side.renew(self.workloads, [range(1)] * len(self.workloads))
         self.pair_seconds += time.perf_counter() - begun

@@ -317,6 +317,24 @@ def test_what_the_workloads_need_beside_the_stand_ins_is_compiled_once(monkeypat
     assert len(learnt) > len(known[0])
 
 
+def test_pairs_pack_once_and_twice_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = Counter[Side]()
+    renew = Side.renew
+
+    def renewing(side: Side, workloads: Sequence[Instance], warmups: Sequence[range]) -> None:
+        packed[side] += 1
+        renew(side, workloads, warmups)
+
+    monkeypatch.setattr(Side, "renew", renewing)
+    times = []
+    with prepared(KERNEL) as preparation:
+        preparation.wait()
+        for _ in range(5):
+            with preparation.pair() as pair:
+                times.append([packed[side] for side in pair])
+    assert times in ([[1, 1], [2, 2], [1, 1], [2, 2], [1, 1]], [[2, 2], [1, 1], [2, 2], [1, 1], [2, 2]])
+
+
 def test_the_processes_of_a_pair_are_over_behind_it() -> None:
     with prepared(KERNEL) as preparation:
         preparation.wait()
