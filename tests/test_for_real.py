@@ -97,7 +97,7 @@ def test_the_ledger_has_a_row_for_each(project: Path) -> None:
 
 @slow
 def test_kernels_whose_times_swing_against_each_other_are_inconclusive(project: Path) -> None:
-    """Packed for the first time the one is three times as slow, for the second time the other: no mean comes of that."""
+    """Packed for the first time the one is three times as slow, for the second time the other: no mean comes of it."""
     swing = kernels.BASELINE + (
         "\n\nclass Swinging(PqKernel):\n"
         "    built = 0\n\n"
