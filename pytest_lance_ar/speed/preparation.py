@@ -202,7 +202,7 @@ class Preparation:
         return sides[True], sides[False]
 
     def _pack(self, pair: tuple[Side, Side]) -> None:
-        """Once and twice in turns: a kernel that is fast the first time only is not fast."""
+        """Unless it is packed: once and twice in turns, since a kernel that is fast the first time only is not fast."""
         if pair[0].packs:
             return
         begun = time.perf_counter()
